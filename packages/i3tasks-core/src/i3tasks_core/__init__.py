@@ -1,0 +1,1 @@
+"""What a task system is, as values and pure functions, and the one door to Pub/Sub."""

@@ -1,0 +1,1 @@
+"""Durable background tasks for Django over Google Cloud Pub/Sub."""

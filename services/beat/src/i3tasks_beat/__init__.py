@@ -1,0 +1,1 @@
+"""The beat of i3tasks: it repairs what was left behind."""

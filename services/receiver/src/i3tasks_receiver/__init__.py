@@ -1,0 +1,1 @@
+"""The push receiver of i3tasks: Pub/Sub calls it over HTTP."""
