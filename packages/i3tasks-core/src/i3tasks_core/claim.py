@@ -1,0 +1,58 @@
+"""What a worker holds while it runs a try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to run one try, valid while its fence is the row's and its lease is alive.
+
+    Attributes:
+        fence: counts the claims of the row; a finish with an older one is refused.
+        asked_at: when the try was asked for (aware, UTC).
+        is_overdue: it has been due for so long that an unregistered task is given up.
+    """
+
+    try_id: int
+    fence: int
+    execution_id: UUID
+    try_number: int
+    max_retries: int
+    queue_name: str
+    task_path: str
+    task_name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    asked_at: datetime
+    is_overdue: bool = False
+
+    @property
+    def has_retries_left(self) -> bool:
+        return self.try_number <= self.max_retries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskMetadata:
+    """What a task with ``bind=True`` is told of its own run.
+
+    Attributes:
+        id: the execution's public id.
+        try_number: 1 for the first try.
+    """
+
+    id: UUID
+    try_id: int
+    try_number: int
+    max_retries: int
+    queue_name: str
+    task_path: str
+    task_name: str
+    asked_at: datetime
+    is_cancelled: Callable[[], bool]
+    """Asks the database whether somebody has cancelled this call; one query."""

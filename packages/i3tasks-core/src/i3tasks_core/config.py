@@ -1,0 +1,335 @@
+"""The settings as values that report every problem at once instead of raising at the first."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from i3tasks_core import names
+
+_HOST = re.compile(r"[^\s/:]+:\d{1,5}")
+_PUBSUB_FIELDS = ("EMULATOR", "HOST", "PROJECT_ID", "CREDENTIALS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with the settings.
+
+    Attributes:
+        code: stable id, e.g. ``E003``.
+        field: the setting's full name, e.g. ``I3TASKS.default_queue``.
+        message: what is wrong, with the value.
+        hint: what to write instead.
+    """
+
+    code: str
+    field: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.message}: {self.hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class PushQueue:
+    """A queue whose messages Pub/Sub posts to ``push_endpoint``."""
+
+    queue_name: str
+    subscription_name: str
+    push_endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PullQueue:
+    """A queue whose messages a worker asks for."""
+
+    queue_name: str
+    subscription_name: str
+
+
+AnyQueue = PushQueue | PullQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A task to call whenever a cron expression says so."""
+
+    module_name: str
+    func_name: str
+    cron: str
+    args: list[Any] | tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class I3TasksSettings:
+    """The ``I3TASKS`` setting.
+
+    Args:
+        namespace: prefix of topic and subscription names.
+        default_queue: where tasks without a queue of their own go.
+        other_queues: further queues, push and pull mixed.
+        schedules: cron schedules.
+        force_sync: ``.delay()`` runs the task at once, in the caller's process. For tests.
+        default_max_retries: retries of a task that names none; 3 means at most four tries.
+        run_queue_create_command_on_startup: serving processes declare topics and subscriptions as they start.
+        health_token: asked of whoever reads the health page; None leaves it open.
+        health_window_minutes: what ``totals`` and ``by_task`` look back on.
+        health_stuck_minutes: a try running longer than this counts as stuck.
+        health_failed_threshold: more failed tries than this in the window are a warning.
+        health_pending_age_seconds_threshold: an unfinished try due for longer than this is critical.
+        beat_token: asked of whoever calls the beat endpoint; without it the endpoint is open only
+            with ``EMULATOR`` or ``DEBUG``.
+        lease: a worker that falls silent for this long loses its tries to others. Heartbeats come four
+            to a lease and scans for lost tries six, so a killed worker's task runs again within 1.2 leases.
+    """
+
+    namespace: str
+    default_queue: PushQueue
+    other_queues: tuple[AnyQueue, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    force_sync: bool = False
+    default_max_retries: int = 3
+    run_queue_create_command_on_startup: bool = True
+    health_token: str | None = None
+    health_window_minutes: int = 60
+    health_stuck_minutes: int = 15
+    health_failed_threshold: int = 5
+    health_pending_age_seconds_threshold: int = 300
+    beat_token: str | None = field(default=None, kw_only=True)
+    lease: timedelta = field(default=timedelta(seconds=60), kw_only=True)
+
+    @property
+    def queues(self) -> tuple[AnyQueue, ...]:
+        return (self.default_queue, *self.other_queues)
+
+    def problems(self) -> list[Problem]:
+        """Everything wrong with these settings; an empty list when they will do."""
+        return [*self._queue_problems(), *self._number_problems(), *self._flag_problems()]
+
+    def _queue_problems(self) -> Iterator[Problem]:
+        if not isinstance(self.namespace, str) or not names.is_resource_id(self.namespace):
+            yield Problem(
+                code="E010",
+                field="I3TASKS.namespace",
+                message=f"is {self.namespace!r}",
+                hint="write text of letters, digits, '.', '-' or '_' that starts with a letter, "
+                'e.g. "tasks.shop"',
+            )
+            return
+        if not isinstance(self.default_queue, PushQueue):
+            yield Problem(
+                code="E011",
+                field="I3TASKS.default_queue",
+                message=f"is {self.default_queue!r}",
+                hint="write a PushQueue(queue_name, subscription_name, push_endpoint); pull queues go "
+                "into other_queues",
+            )
+        else:
+            yield from _problems_of_queue("I3TASKS.default_queue", self.default_queue, self.namespace)
+        if not isinstance(self.other_queues, tuple | list):
+            yield Problem(
+                code="E012",
+                field="I3TASKS.other_queues",
+                message=f"is {self.other_queues!r}",
+                hint="write a tuple of PushQueue and PullQueue",
+            )
+            return
+        seen = {getattr(self.default_queue, "queue_name", None)}
+        for index, queue in enumerate(self.other_queues):
+            where = f"I3TASKS.other_queues[{index}]"
+            if not isinstance(queue, PushQueue | PullQueue):
+                yield Problem(
+                    code="E012", field=where, message=f"is {queue!r}", hint="write a PushQueue or a PullQueue"
+                )
+                continue
+            yield from _problems_of_queue(where, queue, self.namespace)
+            if queue.queue_name in seen:
+                yield Problem(
+                    code="E013",
+                    field=f"{where}.queue_name",
+                    message=f"is {queue.queue_name!r} like another queue's",
+                    hint="give every queue a name of its own; a queue is push or pull, never both",
+                )
+            seen.add(queue.queue_name)
+
+    def _number_problems(self) -> Iterator[Problem]:
+        for name, least in (
+            ("default_max_retries", 0),
+            ("health_window_minutes", 1),
+            ("health_stuck_minutes", 1),
+            ("health_failed_threshold", 0),
+            ("health_pending_age_seconds_threshold", 1),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                yield Problem(
+                    code="E014",
+                    field=f"I3TASKS.{name}",
+                    message=f"is {value!r}",
+                    hint=f"write a whole number, {least} or more",
+                )
+        if not isinstance(self.lease, timedelta) or self.lease < timedelta(seconds=1):
+            yield Problem(
+                code="E015",
+                field="I3TASKS.lease",
+                message=f"is {self.lease!r}",
+                hint="write a timedelta of a second or more, e.g. timedelta(seconds=60)",
+            )
+
+    def _flag_problems(self) -> Iterator[Problem]:
+        for name in ("force_sync", "run_queue_create_command_on_startup"):
+            if not isinstance(getattr(self, name), bool):
+                yield Problem(
+                    code="E016",
+                    field=f"I3TASKS.{name}",
+                    message=f"is {getattr(self, name)!r}",
+                    hint="write True or False",
+                )
+        for name in ("health_token", "beat_token"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                # The value is a secret, however wrong: it is not repeated.
+                yield Problem(
+                    code="E017",
+                    field=f"I3TASKS.{name}",
+                    message=f"is an empty or {type(value).__name__} value",
+                    hint="write a long random text, or None",
+                )
+        if not isinstance(self.schedules, tuple | list) or not all(
+            isinstance(schedule, Schedule) for schedule in self.schedules
+        ):
+            yield Problem(
+                code="E018",
+                field="I3TASKS.schedules",
+                message=f"is {self.schedules!r}",
+                hint="write a tuple of Schedule(module_name, func_name, cron, args, kwargs)",
+            )
+
+
+def _problems_of_queue(where: str, queue: AnyQueue, namespace: str) -> Iterator[Problem]:
+    for name in ("queue_name", "subscription_name"):
+        value = getattr(queue, name)
+        if not isinstance(value, str) or not value:
+            yield Problem(
+                code="E013", field=f"{where}.{name}", message=f"is {value!r}", hint="write a non-empty text"
+            )
+            return
+    for resource in (
+        names.topic_id(namespace, queue.queue_name),
+        names.subscription_id(namespace, queue.queue_name, queue.subscription_name),
+    ):
+        if not names.is_resource_id(resource):
+            yield Problem(
+                code="E013",
+                field=where,
+                message=f"gives the Pub/Sub name {resource!r}, which Pub/Sub refuses",
+                hint="use letters, digits and -_.~+% only, at most 255 characters in all",
+            )
+    if isinstance(queue, PushQueue) and not _is_http_url(queue.push_endpoint):
+        yield Problem(
+            code="E019",
+            field=f"{where}.push_endpoint",
+            message=f"is {queue.push_endpoint!r}",
+            hint='write the full address of the push route, e.g. "https://shop.example.com/i3/tasks-push/"',
+        )
+
+
+def _is_http_url(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    url = urlsplit(value)
+    return url.scheme in ("http", "https") and bool(url.netloc) and url.path not in ("", "/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PubSubConfig:
+    """The ``PUBSUB_CONFIG`` setting.
+
+    Attributes:
+        emulator: speak to ``host`` without credentials and without TLS.
+        host: ``name:port`` of the emulator.
+        credentials: path of a service account's JSON file; None uses Application Default Credentials.
+    """
+
+    emulator: bool
+    project_id: str
+    host: str | None = None
+    credentials: str | None = None
+
+    @classmethod
+    def of(cls, setting: Mapping[str, Any]) -> PubSubConfig:
+        """Read a dict in which ``pubsub_problems`` found nothing wrong."""
+        return cls(
+            emulator=bool(setting.get("EMULATOR")),
+            project_id=setting["PROJECT_ID"],
+            host=setting.get("HOST"),
+            credentials=os.fspath(setting["CREDENTIALS"]) if setting.get("CREDENTIALS") else None,
+        )
+
+
+def pubsub_problems(setting: Any) -> list[Problem]:
+    """Everything wrong with a ``PUBSUB_CONFIG`` dict."""
+    if not isinstance(setting, Mapping):
+        return [
+            Problem(
+                code="E001",
+                field="PUBSUB_CONFIG",
+                message=f"is {setting!r}",
+                hint='write a dict, e.g. {"EMULATOR": True, "HOST": "localhost:8085", "PROJECT_ID": "shop"}',
+            )
+        ]
+    return list(_pubsub_problems(setting))
+
+
+def _pubsub_problems(setting: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in setting:
+        if key not in _PUBSUB_FIELDS:
+            yield Problem(
+                code="E002",
+                field=f"PUBSUB_CONFIG[{key!r}]",
+                message="is not a field",
+                hint=f"use {', '.join(_PUBSUB_FIELDS)}",
+            )
+    emulator, project = setting.get("EMULATOR", False), setting.get("PROJECT_ID")
+    if not isinstance(emulator, bool):
+        yield Problem(
+            code="E003",
+            field="PUBSUB_CONFIG['EMULATOR']",
+            message=f"is {emulator!r}",
+            hint="write True (a Pub/Sub emulator at HOST) or False (Google Cloud)",
+        )
+    if not isinstance(project, str) or not project or "/" in project:
+        yield Problem(
+            code="E004",
+            field="PUBSUB_CONFIG['PROJECT_ID']",
+            message=f"is {project!r}",
+            hint="write the id of the Google Cloud project (any name with an emulator)",
+        )
+    host = setting.get("HOST")
+    if emulator is True and not (isinstance(host, str) and _HOST.fullmatch(host)):
+        yield Problem(
+            code="E005",
+            field="PUBSUB_CONFIG['HOST']",
+            message=f"is {host!r}",
+            hint='EMULATOR needs the emulator\'s address, e.g. "localhost:8085"',
+        )
+    yield from _credentials_problems(emulator=emulator, credentials=setting.get("CREDENTIALS"))
+
+
+def _credentials_problems(*, emulator: Any, credentials: Any) -> Iterator[Problem]:
+    if emulator is True or credentials is None or credentials is False:
+        return
+    if not isinstance(credentials, str | os.PathLike) or not os.path.isfile(credentials):  # noqa: PTH113
+        yield Problem(
+            code="E006",
+            field="PUBSUB_CONFIG['CREDENTIALS']",
+            message=f"is {credentials!r}, which is no file",
+            hint="write the path of a service account's JSON file, or None for Application Default Credentials",
+        )

@@ -1,0 +1,83 @@
+"""Keep the leases of everything this process runs alive, by one statement every so often."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from i3tasks_core import events
+from i3tasks_core.claim import Claim
+
+
+class Heart:
+    """Renews leases from a thread of its own, which starts with the first claim and ends with the process.
+
+    Args:
+        renew: extends the leases of the claims it is given and says which of them are still held,
+            by try id. Called from the heart's thread only.
+        every: time between two beats.
+    """
+
+    def __init__(self, renew: Callable[[Collection[Claim]], set[int]], every: timedelta) -> None:
+        self._renew = renew
+        self._every = every.total_seconds()
+        self._held: dict[int, Claim] = {}
+        self._lock = threading.Lock()
+        self._pid = 0
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[None]:
+        """Keep the claim's lease alive while the block runs."""
+        self.hold([claim])
+        try:
+            yield
+        finally:
+            self.drop(claim)
+
+    def hold(self, claims: Collection[Claim]) -> None:
+        with self._lock:
+            self._start()
+            self._held.update((claim.try_id, claim) for claim in claims)
+
+    def drop(self, claim: Claim) -> None:
+        with self._lock:
+            self._held.pop(claim.try_id, None)
+
+    def _start(self) -> None:
+        if self._pid != os.getpid():  # threads do not survive a fork
+            self._pid = os.getpid()
+            self._held.clear()
+            threading.Thread(target=self._run, name="i3tasks-heart", daemon=True).start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self._every):
+            self._beat()
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = list(self._held.values())
+        if not held:
+            return
+        try:
+            kept = self._renew(held)
+        except Exception as error:  # noqa: BLE001 - a database that is away now may be back before the lease ends
+            events.HEARTBEAT_FAILED(error=repr(error))
+            return
+        for claim in held:
+            if claim.try_id not in kept and self._held.get(claim.try_id) is claim:
+                self._lose(claim)
+
+    def _lose(self, claim: Claim) -> None:
+        # The task goes on: nothing can stop it safely, and its finish will be refused by the fence.
+        self.drop(claim)
+        events.LEASE_LOST(
+            task=f"{claim.task_path}.{claim.task_name}",
+            execution_id=claim.execution_id,
+            try_id=claim.try_id,
+            try_number=claim.try_number,
+            queue=claim.queue_name,
+        )

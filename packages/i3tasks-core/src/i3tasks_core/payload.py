@@ -1,0 +1,114 @@
+"""Arguments, results and errors made storable: what PostgreSQL, SQLite and JSON all can hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from i3tasks_core.errors import ArgumentError, ResultError
+
+MAX_ARGUMENTS = 256 * 1024
+MAX_RESULT = 1024 * 1024
+MAX_TRACEBACK = 64 * 1024
+MAX_MESSAGE = 8 * 1024
+MAX_DEPTH = 50
+
+_HINT = "pass JSON: str, int, float, bool, None, lists and dicts of them (a model by its pk, a date as text)"
+
+
+class _Unstorable(Exception):
+    def __init__(self, place: str, reason: str) -> None:
+        self.place, self.reason = place, reason
+
+
+def check_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """See that a call's arguments survive the way through the database unchanged.
+
+    Raises:
+        ArgumentError: names the argument that does not, and why.
+    """
+    try:
+        for index, value in enumerate(args):
+            _check(value, f"args[{index}]", 1)
+        for key, value in kwargs.items():
+            _check(value, f"kwargs[{key!r}]", 1)
+    except _Unstorable as found:
+        raise ArgumentError(found.place, f"{found.reason}: {_HINT}") from None
+    size = len(json.dumps([args, kwargs]))
+    if size > MAX_ARGUMENTS:
+        raise ArgumentError(
+            "the arguments",
+            f"take {size:,} bytes as JSON; at most {MAX_ARGUMENTS:,}: store the data and pass its key",
+        )
+
+
+def check_result(value: Any) -> None:
+    """See that a task's return value can be stored.
+
+    Raises:
+        ResultError: says which part cannot, and why.
+    """
+    try:
+        _check(value, "result", 1)
+    except _Unstorable as found:
+        raise ResultError(f"{found.place} {found.reason}: return JSON, or None") from None
+    size = len(json.dumps(value))
+    if size > MAX_RESULT:
+        raise ResultError(
+            f"the result takes {size:,} bytes as JSON; at most {MAX_RESULT:,}: store it and return its key"
+        )
+
+
+def storable_text(text: str, limit: int) -> str:
+    """The text without what a database refuses (NUL, lone surrogates), its middle left out above the limit."""
+    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    if len(text) <= limit:
+        return text
+    half = limit // 2 - 20
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+
+
+def _check(value: Any, place: str, depth: int) -> None:
+    kind = type(value)
+    if value is None or kind is bool or kind is int:
+        return
+    if isinstance(value, str):
+        _check_text(value, place)
+    elif isinstance(value, int):
+        return
+    elif isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN is its only unequal
+            raise _Unstorable(place, f"is {value!r}, which is not JSON")
+    elif isinstance(value, list | tuple):
+        _check_children(((f"{place}[{index}]", child) for index, child in enumerate(value)), place, depth)
+    elif isinstance(value, dict):
+        _check_keys(value, place)
+        _check_children(((f"{place}[{key!r}]", child) for key, child in value.items()), place, depth)
+    else:
+        raise _Unstorable(place, f"is a {kind.__module__}.{kind.__qualname__}, which is not JSON")
+
+
+def _check_children(children: Iterable[tuple[str, Any]], place: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _Unstorable(place, f"is nested deeper than {MAX_DEPTH} levels")
+    for where, child in children:
+        _check(child, where, depth + 1)
+
+
+def _check_keys(value: dict[Any, Any], place: str) -> None:
+    for key in value:
+        # json.dumps turns 1 into "1" without a word, and the task would look in vain for its key.
+        if not isinstance(key, str):
+            raise _Unstorable(place, f"has the key {key!r}; JSON knows only text as keys")
+        _check_text(key, place)
+
+
+def _check_text(value: str, place: str) -> None:
+    if "\x00" in value:
+        raise _Unstorable(place, "holds a NUL character, which PostgreSQL cannot store")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _Unstorable(place, "holds a lone surrogate, which is not Unicode text") from None

@@ -1,0 +1,132 @@
+"""Clients for Pub/Sub, made when first needed and never shared with another process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from i3tasks_core.config import PubSubConfig
+from i3tasks_core.errors import PubSubError, PubSubMissing, PubSubUnavailable
+
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", 4 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 30_000),
+]
+
+
+class Clients:
+    """The publisher's and the subscriber's client of one configuration.
+
+    gRPC does not survive a fork: a client used in a forked child hangs. So they are kept by process id.
+    """
+
+    def __init__(self, config: PubSubConfig) -> None:
+        self.config = config
+        self._made: dict[tuple[int, str], Any] = {}
+        self._lock = threading.Lock()
+
+    def publisher(self) -> Any:
+        """The generated ``PublisherClient``: one call, one answer, no threads of its own."""
+        return self._get("publisher", self._make_publisher)
+
+    def subscriber(self) -> Any:
+        return self._get("subscriber", self._make_subscriber)
+
+    def close(self) -> None:
+        """Close what this process has opened; the next use opens anew."""
+        with self._lock:
+            made, self._made = self._made, {}
+        for (pid, _kind), client in made.items():
+            if pid == os.getpid():
+                client.transport.close()
+
+    def _get(self, kind: str, make: Callable[[], Any]) -> Any:
+        key = (os.getpid(), kind)
+        client = self._made.get(key)
+        if client is None:
+            with self._lock:
+                client = self._made.get(key)
+                if client is None:
+                    client = self._made[key] = make()
+        return client
+
+    def _make_publisher(self) -> Any:
+        from google.pubsub_v1.services.publisher import PublisherClient
+        from google.pubsub_v1.services.publisher.transports.grpc import PublisherGrpcTransport
+
+        return PublisherClient(transport=self._transport(PublisherGrpcTransport))
+
+    def _make_subscriber(self) -> Any:
+        from google.pubsub_v1.services.subscriber import SubscriberClient
+        from google.pubsub_v1.services.subscriber.transports.grpc import SubscriberGrpcTransport
+
+        return SubscriberClient(transport=self._transport(SubscriberGrpcTransport))
+
+    def _transport(self, transport: Any) -> Any:
+        if not self.config.emulator:
+            return transport(credentials=self._credentials(transport))
+        # An explicit channel: PUBSUB_EMULATOR_HOST would change the process and limit messages to 4 MiB.
+        import grpc
+
+        return transport(channel=grpc.insecure_channel(self.config.host or "", options=_CHANNEL_OPTIONS))
+
+    def _credentials(self, transport: Any) -> Any:
+        if self.config.credentials is None:
+            return None  # the transport finds the Application Default Credentials
+        from google.oauth2 import service_account
+
+        return service_account.Credentials.from_service_account_file(
+            self.config.credentials, scopes=transport.AUTH_SCOPES
+        )
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn Google's exceptions into ours: missing, unavailable, or refused.
+
+    Raises:
+        PubSubMissing: the topic or subscription does not exist.
+        PubSubUnavailable: no answer in time, no connection, no credentials to be had now.
+        PubSubError: Pub/Sub refused for another reason.
+    """
+    import grpc
+    from google.api_core import exceptions as api
+    from google.auth import exceptions as auth
+
+    try:
+        yield
+    except api.NotFound as error:
+        raise PubSubMissing(f"{what}: {error.message}") from error
+    except (api.ServerError, api.RetryError, api.TooManyRequests, auth.TransportError) as error:
+        raise PubSubUnavailable(f"{what}: {_first_line(error)}") from error
+    except (api.GoogleAPICallError, auth.GoogleAuthError) as error:
+        raise PubSubError(f"{what}: {_first_line(error)}") from error
+    except grpc.RpcError as error:
+        raise _translate_rpc(what, error) from error
+
+
+def _translate_rpc(what: str, error: Any) -> PubSubError:
+    import grpc
+
+    code = error.code()
+    text = f"{what}: {code.name} {error.details()}"
+    if code is grpc.StatusCode.NOT_FOUND:
+        return PubSubMissing(text)
+    passing = {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.UNKNOWN,
+    }
+    return PubSubUnavailable(text) if code in passing else PubSubError(text)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

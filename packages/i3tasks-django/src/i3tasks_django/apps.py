@@ -1,0 +1,20 @@
+"""The Django app."""
+
+from django.apps import AppConfig
+from django.core import checks
+from django.utils.module_loading import autodiscover_modules
+
+
+class I3TasksConfig(AppConfig):
+    """Imports every app's ``tasks`` module, so that names can be looked up; touches nothing else."""
+
+    name = "i3tasks_django"
+    label = "i3tasks_django"
+    verbose_name = "i3tasks"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from i3tasks_django.checks import TAG, check_all  # noqa: PLC0415 - it needs the models
+
+        checks.register(check_all, TAG)
+        autodiscover_modules("tasks")

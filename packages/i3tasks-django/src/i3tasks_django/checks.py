@@ -1,0 +1,112 @@
+"""System checks: every wrong setting at once, with an id, the field's name and what to write instead."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.db import connections
+from i3tasks_core.config import AnyQueue, Problem
+from i3tasks_core.registry import registered
+
+from i3tasks_django import runtime
+from i3tasks_django.store.database import alias
+
+TAG = "i3tasks"
+_OLDEST_SQLITE = (3, 35, 0)
+_LEAST_TIMEOUT = 20
+
+
+def check_all(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[checks.CheckMessage]:
+    """Registered with Django; also asked by the services before they start."""
+    return [
+        checks.Error(f"{problem.field} {problem.message}.", hint=_sentence(problem.hint), id=f"i3tasks.{problem.code}")
+        for problem in problems()
+    ]
+
+
+def problems() -> list[Problem]:
+    """Everything that keeps i3tasks from working in this project."""
+    found = runtime.problems()
+    queues = () if found else settings.I3TASKS.queues
+    return [*found, *_project_problems(), *_database_problems(), *_task_problems(queues)]
+
+
+def _project_problems() -> Iterator[Problem]:
+    if not settings.USE_TZ:
+        yield Problem(
+            code="E020",
+            field="USE_TZ",
+            message="is False",
+            hint="write USE_TZ = True: leases and schedules are kept in UTC by the database's clock",
+        )
+
+
+def _database_problems() -> Iterator[Problem]:
+    name = alias()
+    field = f"DATABASES[{name!r}]"
+    vendor = connections[name].vendor
+    if vendor == "sqlite":
+        yield from _sqlite_problems(field, connections[name].settings_dict)
+    elif vendor != "postgresql":
+        yield Problem(
+            code="E021",
+            field=f"{field}['ENGINE']",
+            message=f"is {connections[name].settings_dict['ENGINE']!r}",
+            hint="use PostgreSQL 13+ or SQLite: i3tasks needs partial unique constraints, RETURNING and "
+            "SKIP LOCKED",
+        )
+
+
+def _sqlite_problems(field: str, database: dict[str, Any]) -> Iterator[Problem]:
+    options = database.get("OPTIONS", {})
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        yield Problem(
+            code="E022",
+            field=field,
+            message=f"runs on SQLite {sqlite3.sqlite_version}",
+            hint="use SQLite 3.35 or newer, which knows RETURNING",
+        )
+    if options.get("transaction_mode") != "IMMEDIATE":
+        yield Problem(
+            code="E023",
+            field=f"{field}['OPTIONS']['transaction_mode']",
+            message=f"is {options.get('transaction_mode')!r}",
+            hint='write "IMMEDIATE": a deferred transaction that starts to write fails at once when '
+            "another writer is at work",
+        )
+    if options.get("timeout", 5) < _LEAST_TIMEOUT:
+        yield Problem(
+            code="E024",
+            field=f"{field}['OPTIONS']['timeout']",
+            message=f"is {options.get('timeout', 5)!r}",
+            hint=f"write {_LEAST_TIMEOUT} or more seconds: writers wait for each other",
+        )
+    if "journal_mode=wal" not in options.get("init_command", "").replace(" ", "").lower():
+        yield Problem(
+            code="E025",
+            field=f"{field}['OPTIONS']['init_command']",
+            message=f"is {options.get('init_command')!r}",
+            hint='write "PRAGMA journal_mode=WAL;": readers and the writer must not block each other',
+        )
+
+
+def _task_problems(queues: Sequence[AnyQueue]) -> Iterator[Problem]:
+    names = {queue.queue_name for queue in queues}
+    for task in registered() if names else ():
+        if task.queue_name not in names:
+            yield Problem(
+                code="E026",
+                field=f"@task {task.full_name} queue_name",
+                message=f"is {task.queue_name!r}",
+                hint=f"write one of {', '.join(map(repr, sorted(names)))}, or add the queue to "
+                "I3TASKS.other_queues",
+            )
+
+
+def _sentence(hint: str) -> str:
+    return hint[0].upper() + hint[1:] + "."

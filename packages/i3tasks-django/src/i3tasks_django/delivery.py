@@ -1,0 +1,295 @@
+"""From a call to its end: record it, or message in → claim → run → settle → publish. Push and pull both come here."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, connections, transaction
+from i3tasks_core import events, outcome, registry, runner
+from i3tasks_core.claim import Claim, TaskMetadata
+from i3tasks_core.envelope import Envelope, decode
+from i3tasks_core.errors import EnvelopeError
+from i3tasks_core.outcome import Outcome
+from i3tasks_core.pubsub.subscriber import Received
+from i3tasks_core.registry import TaskDefinition
+from i3tasks_core.states import TryState
+from i3tasks_core.worker import Admission
+
+from i3tasks_django import store
+from i3tasks_django.models import TaskExecution
+from i3tasks_django.publishing import publish, publish_on_commit
+from i3tasks_django.runtime import Runtime, runtime
+from i3tasks_django.store import NewCall, Settlement
+from i3tasks_django.store.database import alias, connection, discard_open_transactions, drop_dead_connection
+
+
+class Verdict(Enum):
+    """What became of a message's try."""
+
+    SETTLED = "settled"
+    NOTHING_TO_DO = "nothing to do"  # a duplicate, early, finished, unknown
+    RELEASED = "released"
+    UNSETTLED = "unsettled"  # it ran, but its end could not be written: the lease will run out
+
+
+class _RolledBack(Exception):  # noqa: N818 - it only leaves an atomic block
+    """Leaves the transaction of an ``atomic=True`` task."""
+
+
+def call_later(call: NewCall) -> UUID:
+    """Record a call, and ring when it is committed; with ``force_sync`` run it instead."""
+    if runtime().config.force_sync:
+        return call_now(call)[0]
+    with transaction.atomic(using=alias(), savepoint=False):
+        envelope = store.create(call)
+        if call.run_after is None:
+            publish_on_commit(envelope)
+    return envelope.execution_id
+
+
+def call_now(call: NewCall) -> tuple[UUID, Any]:
+    """Run a call in this thread and record it; one try, and its exceptions are the caller's.
+
+    Returns:
+        The execution's id and the function's return value.
+    """
+    current = runtime()
+    claim = store.create_running(_without_retries(call), current.config.lease, current.worker_name)
+    # Inside the caller's transaction nobody sees the row, so there is no lease to keep.
+    shared = not connection().in_atomic_block
+    with current.heart.holding(claim) if shared else nullcontext():
+        try:
+            value = runner.call(call.task, _metadata(claim), claim.args, claim.kwargs)
+        except BaseException as error:
+            _record(claim, runner.after_error(error, claim, call.task), current)
+            raise
+        _record(claim, runner.after_return(value), current)
+    return claim.execution_id, value
+
+
+class Delivery:
+    """Takes messages to their end.
+
+    Args:
+        current: the process's runtime.
+        queue_name: the only queue whose messages are ours to take; None takes any.
+    """
+
+    def __init__(self, current: Runtime, queue_name: str | None = None) -> None:
+        self._runtime = current
+        self._queue_name = queue_name
+        self._reported: OrderedDict[str, None] = OrderedDict()
+
+    def read(self, data: bytes, attributes: dict[str, str]) -> Envelope:
+        """What a message says; costs no query.
+
+        Raises:
+            EnvelopeError: nobody can read it, or it is not one of ours.
+        """
+        envelope = decode(data, attributes, self._runtime.keys)
+        if self._queue_name is not None and envelope.queue_name != self._queue_name:
+            raise EnvelopeError(f"a message of queue {envelope.queue_name!r} on queue {self._queue_name!r}")
+        return envelope
+
+    def deliver(self, envelope: Envelope) -> Verdict:
+        """Claim, run and settle one try in this thread.
+
+        Raises:
+            OperationalError, InterfaceError: the database is away; the message was not consumed.
+        """
+        claims = self._claim([envelope.try_id])
+        return self.perform(claims[0]) if claims else Verdict.NOTHING_TO_DO
+
+    def admit(self, messages: Sequence[Received]) -> Admission:
+        """Claim what a batch of messages names.
+
+        Raises:
+            OperationalError, InterfaceError: the database is away; nothing was consumed.
+        """
+        readable: dict[str, int] = {}
+        for message in messages:
+            try:
+                readable[message.ack_id] = self.read(message.data, message.attributes).try_id
+            except EnvelopeError as error:
+                self._report_unreadable(message.message_id, error)
+        if not readable:
+            return Admission(claims=[], consumed=[])
+        return Admission(claims=self._claim(set(readable.values())), consumed=list(readable))
+
+    def perform(self, claim: Claim) -> Verdict:
+        """Run a claimed try and write its end. Raises nothing."""
+        try:
+            drop_dead_connection()
+            return self._perform(claim)
+        except Exception as error:  # noqa: BLE001 - the thread's next try must not suffer; the lease runs out
+            events.TRY_UNSETTLED(**_facts(claim), error=repr(error))
+            return Verdict.UNSETTLED
+        finally:
+            self._runtime.heart.drop(claim)
+            _give_back_pooled_connections()
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Hand back what was claimed and not started."""
+        for claim in claims:
+            self._runtime.heart.drop(claim)
+            events.TRY_RELEASED(**_facts(claim))
+        store.release(claims)
+
+    def _claim(self, try_ids: Collection[int]) -> list[Claim]:
+        ids = sorted(try_ids)
+        current = self._runtime
+        claims = store.claim(ids, lease=current.config.lease, worker=current.worker_name)
+        current.heart.hold(claims)
+        missed = set(ids) - {claim.try_id for claim in claims}
+        if missed:
+            self._rescue(missed)
+        return claims
+
+    def _rescue(self, missed: set[int]) -> None:
+        """A message for a try that somebody holds: if that somebody is silent, this is the time to notice."""
+        for try_id in store.expired(len(missed), among=sorted(missed)):
+            rescue(try_id)
+
+    def _perform(self, claim: Claim) -> Verdict:
+        task = registry.find(claim.task_path, claim.task_name)
+        if task is None:
+            return self._without_task(claim)
+        events.TRY_STARTED(**_facts(claim))
+        began = time.monotonic()
+        ended, settlement = self._run_atomic(claim, task) if task.atomic else self._run(claim, task)
+        _report(claim, ended, settlement, time.monotonic() - began)
+        publish(settlement.doorbells)
+        return Verdict.SETTLED if settlement.is_ours else Verdict.NOTHING_TO_DO
+
+    def _run(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement]:
+        was_open = connection().in_atomic_block  # only inside a test's own transaction
+        ended = runner.run(claim, task, _metadata(claim))
+        if not was_open:
+            discard_open_transactions()
+        return ended, store.settle(claim, ended, self._runtime.patience)
+
+    def _run_atomic(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement]:
+        """Body and success in one transaction; anything else undoes the body and is settled on its own."""
+        ended, settlement = outcome.succeeded(None), Settlement(is_ours=False)
+        try:
+            with transaction.atomic(using=alias(), durable=True):
+                ended = runner.run(claim, task, _metadata(claim))
+                if ended.state is not TryState.SUCCESS:
+                    raise _RolledBack
+                settlement = store.settle_within(claim, ended)
+                if not settlement.is_ours:
+                    raise _RolledBack
+        except _RolledBack:
+            pass
+        except DatabaseError as error:
+            # The commit may have taken effect although its answer was lost.
+            if ended.state is TryState.SUCCESS and store.was_settled(claim, ended):
+                return ended, Settlement(is_ours=True)
+            ended = runner.after_error(error, claim, task)
+        if ended.state is TryState.SUCCESS:
+            return ended, settlement
+        discard_open_transactions()
+        return ended, store.settle(claim, ended, self._runtime.patience)
+
+    def _without_task(self, claim: Claim) -> Verdict:
+        events.TRY_UNREGISTERED(**_facts(claim))
+        if claim.is_overdue:
+            ended = outcome.unregistered(f"{claim.task_path}.{claim.task_name}")
+            store.settle(claim, ended, self._runtime.patience)
+            return Verdict.SETTLED
+        store.postpone_unregistered(claim)
+        return Verdict.RELEASED
+
+    def _report_unreadable(self, message_id: str, error: EnvelopeError) -> None:
+        if message_id in self._reported:
+            return
+        self._reported[message_id] = None
+        if len(self._reported) > 10_000:  # noqa: PLR2004 - enough to be quiet, little enough to keep
+            self._reported.popitem(last=False)
+        events.MESSAGE_UNREADABLE(message_id=message_id, error=str(error))
+
+
+def rescue(try_id: int) -> bool:
+    """Give up a try whose lease is over and ring for its successor; False when it was not lost after all."""
+    settlement = store.rescue(try_id)
+    if settlement.is_ours:
+        events.TRY_LOST(try_id=try_id)
+        publish(settlement.doorbells)
+    return settlement.is_ours
+
+
+def _metadata(claim: Claim) -> TaskMetadata:
+    return TaskMetadata(
+        id=claim.execution_id,
+        try_id=claim.try_id,
+        try_number=claim.try_number,
+        max_retries=claim.max_retries,
+        queue_name=claim.queue_name,
+        task_path=claim.task_path,
+        task_name=claim.task_name,
+        asked_at=claim.asked_at,
+        is_cancelled=lambda: _is_cancelled(claim.execution_id),
+    )
+
+
+def _is_cancelled(execution_id: UUID) -> bool:
+    return (
+        TaskExecution.objects.using(alias())
+        .filter(pk=execution_id, cancel_requested_at__isnull=False)
+        .exists()
+    )
+
+
+def _without_retries(call: NewCall) -> NewCall:
+    """A call that runs here is over when it ends: nobody runs it a second time elsewhere."""
+    return NewCall(
+        task=call.task, args=call.args, kwargs=call.kwargs, queue_name=call.queue_name, max_retries=0
+    )
+
+
+def _record(claim: Claim, ended: Outcome, current: Runtime) -> None:
+    if connection().in_atomic_block:
+        if not connection().needs_rollback:  # else the record goes the way of the caller's transaction
+            store.settle_within(claim, ended)
+        return
+    store.settle(claim, ended, current.patience)
+
+
+def _report(claim: Claim, ended: Outcome, settlement: Settlement, seconds: float) -> None:
+    facts = _facts(claim)
+    if not settlement.is_ours:
+        events.TRY_STALE(**facts)
+    elif ended.error is None:
+        events.TRY_SUCCEEDED(**facts, seconds=round(seconds, 6))
+    elif ended.retry_after is None:
+        events.TRY_FAILED(**facts, seconds=round(seconds, 6), error_class=ended.error.error_class)
+    else:
+        events.TRY_RETRIED(
+            **facts,
+            seconds=round(seconds, 6),
+            error_class=ended.error.error_class,
+            retry_after=round(ended.retry_after.total_seconds(), 3),
+        )
+
+
+def _facts(claim: Claim) -> dict[str, Any]:
+    return {
+        "task": f"{claim.task_path}.{claim.task_name}",
+        "execution_id": claim.execution_id,
+        "try_id": claim.try_id,
+        "try_number": claim.try_number,
+        "queue": claim.queue_name,
+    }
+
+
+def _give_back_pooled_connections() -> None:
+    """A pool is shared by the threads; other connections stay with theirs."""
+    for current in connections.all(initialized_only=True):
+        if current.settings_dict.get("OPTIONS", {}).get("pool") and not current.in_atomic_block:
+            current.close()

@@ -1,0 +1,114 @@
+"""The one place where settings become objects."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from i3tasks_core import names
+from i3tasks_core.config import AnyQueue, I3TasksSettings, Problem, PubSubConfig, pubsub_problems
+from i3tasks_core.envelope import derive_key
+from i3tasks_core.errors import UnknownQueue
+from i3tasks_core.lease import Heart
+from i3tasks_core.pubsub.clients import Clients
+from i3tasks_core.pubsub.publisher import Publisher
+
+from i3tasks_django import store
+
+_SETTINGS = frozenset({"I3TASKS", "PUBSUB_CONFIG", "SECRET_KEY", "SECRET_KEY_FALLBACKS"})
+
+
+class Runtime:
+    """What the settings come to in this process. Making one opens nothing and starts nothing."""
+
+    def __init__(self, config: I3TasksSettings, pubsub: PubSubConfig) -> None:
+        self.config = config
+        self.pubsub = pubsub
+        self.queues: dict[str, AnyQueue] = {queue.queue_name: queue for queue in config.queues}
+        self.topics = {
+            name: names.topic_path(pubsub.project_id, names.topic_id(config.namespace, name))
+            for name in self.queues
+        }
+        self.clients = Clients(pubsub)
+        self.publisher = Publisher(self.clients)
+        self.patience = config.lease.total_seconds() / 3
+        """Seconds a finished try may wait for its database; well below the lease."""
+        self.heart = Heart(self._renew, every=config.lease / 4)
+
+    @cached_property
+    def keys(self) -> tuple[bytes, ...]:
+        """The signing key, then those of older secrets that messages may still carry."""
+        return tuple(derive_key(str(key)) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+
+    @property
+    def worker_name(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"[:100]
+
+    def queue(self, queue_name: str) -> AnyQueue:
+        """The queue of that name.
+
+        Raises:
+            UnknownQueue: the settings list no such queue.
+        """
+        try:
+            return self.queues[queue_name]
+        except KeyError:
+            raise UnknownQueue(queue_name, self.queues) from None
+
+    def _renew(self, claims: Any) -> set[int]:
+        return store.heartbeat(claims, self.config.lease)
+
+
+_lock = threading.Lock()
+_current: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """This process's runtime, made at the first call.
+
+    Raises:
+        ImproperlyConfigured: names every wrong setting and what to write instead.
+    """
+    global _current  # noqa: PLW0603 - one composition root a process
+    if _current is None:
+        with _lock:
+            if _current is None:
+                _current = _make()
+    return _current
+
+
+def problems() -> list[Problem]:
+    """Everything wrong with this project's settings of ours."""
+    found = pubsub_problems(getattr(settings, "PUBSUB_CONFIG", None))
+    config = getattr(settings, "I3TASKS", None)
+    if isinstance(config, I3TasksSettings):
+        return found + config.problems()
+    missing = Problem(
+        code="E009",
+        field="I3TASKS",
+        message="is missing" if config is None else f"is {config!r}",
+        hint='write I3TASKS = I3TasksSettings(namespace="tasks.shop", default_queue=PushQueue(…)), '
+        "imported from i3tasks_django.types",
+    )
+    return [*found, missing]
+
+
+def _make() -> Runtime:
+    if found := problems():
+        raise ImproperlyConfigured("; ".join(map(str, found)))
+    return Runtime(settings.I3TASKS, PubSubConfig.of(settings.PUBSUB_CONFIG))
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    global _current  # noqa: PLW0603
+    if setting in _SETTINGS:
+        _current = None
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,36 @@
+"""The only writer of state: one verb a file, each one the statement that the protocol names.
+
+The clock is the database's, per statement. Every write is guarded in its outer WHERE, so whoever comes
+second changes nothing and is told so by a value.
+"""
+
+from i3tasks_django.store.cancel import cancel
+from i3tasks_django.store.claim import claim
+from i3tasks_django.store.create import NewCall, create, create_running
+from i3tasks_django.store.heartbeat import heartbeat
+from i3tasks_django.store.relay import due_doorbells, mark_published, postpone
+from i3tasks_django.store.release import postpone_unregistered, release
+from i3tasks_django.store.reopen import reopen
+from i3tasks_django.store.rescue import expired, rescue
+from i3tasks_django.store.settle import Settlement, settle, settle_within, was_settled
+
+__all__ = [
+    "NewCall",
+    "Settlement",
+    "cancel",
+    "claim",
+    "create",
+    "create_running",
+    "due_doorbells",
+    "expired",
+    "heartbeat",
+    "mark_published",
+    "postpone",
+    "postpone_unregistered",
+    "release",
+    "reopen",
+    "rescue",
+    "settle",
+    "settle_within",
+    "was_settled",
+]

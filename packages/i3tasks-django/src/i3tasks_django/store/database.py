@@ -1,0 +1,149 @@
+"""Which database, how its SQL differs, and what to do when it is away for a moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from i3tasks_core import events
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from i3tasks_django.models import TaskExecutionTry
+
+T = TypeVar("T")
+
+TRANSIENT = (OperationalError, InterfaceError)
+"""Serialization failures, deadlocks, dropped connections and SQLITE_BUSY all arrive as these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """The few words in which the two databases differ.
+
+    Attributes:
+        now: the statement's moment.
+        later: a moment so many seconds (one parameter) after it.
+        skip_locked: takes the rows nobody else is working on; SQLite has one writer at a time anyway.
+    """
+
+    now: str
+    later: str
+    skip_locked: str
+
+
+_DIALECTS = {
+    "postgresql": Dialect(
+        # Not now(): that stands still inside a transaction.
+        now="STATEMENT_TIMESTAMP()",
+        later="STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'",
+        skip_locked="FOR UPDATE SKIP LOCKED",
+    ),
+    "sqlite": Dialect(
+        now="STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
+        later="STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s || ' seconds')",
+        skip_locked="",
+    ),
+}
+
+
+def alias() -> str:
+    """The database that holds the tables, as the project's routers say."""
+    return router.db_for_write(TaskExecutionTry)
+
+
+def connection() -> BaseDatabaseWrapper:
+    return connections[alias()]
+
+
+def dialect() -> Dialect:
+    return _DIALECTS[connection().vendor]
+
+
+def rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
+    """Run one statement and fetch what it returns."""
+    with connection().cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall()
+
+
+def as_uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def as_datetime(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+def placeholders(count: int) -> str:
+    return ", ".join(["%s"] * count)
+
+
+def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
+    """Run a transaction of ours again, on a new connection if need be, while the failure may be a passing one.
+
+    Args:
+        statement: its name, for the log.
+        action: the whole transaction; running it again after it took effect must do no harm.
+        patience: seconds after which the failure is the caller's.
+
+    Raises:
+        OperationalError, InterfaceError: the last failure.
+    """
+    if connection().in_atomic_block:
+        return action()  # the transaction is somebody else's: so is the decision to try it again
+
+    def renew(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        events.DATABASE_RETRIED(statement=statement, error=repr(error))
+        discard_broken(connection())
+
+    attempts = Retrying(
+        retry=retry_if_exception_type(TRANSIENT),
+        wait=wait_random_exponential(multiplier=0.05, max=1.0),
+        stop=stop_after_delay(patience),
+        before_sleep=renew,
+        reraise=True,
+    )
+    return attempts(action)
+
+
+def discard_broken(current: BaseDatabaseWrapper) -> None:
+    """Drop a connection that no longer answers; the next statement opens another."""
+    if current.connection is not None and not current.is_usable():
+        current.close()
+
+
+_thread = threading.local()
+_IDLE = 1.0
+
+
+def drop_dead_connection() -> None:
+    """Before a task gets this thread's connection: see that it still lives, if it has been idle for a while.
+
+    A database restart would otherwise fail the first task of every thread. Busy threads are spared the
+    round trip: their own last statement has just shown it.
+    """
+    now = time.monotonic()
+    if now - getattr(_thread, "seen_at", now) > _IDLE and not connection().in_atomic_block:
+        discard_broken(connection())
+    _thread.seen_at = now
+
+
+def discard_open_transactions() -> None:
+    """Drop every connection of this thread on which user code left a transaction open.
+
+    Django refuses to close a connection inside an atomic block for good, so the wrapper goes too and
+    the next use makes a new one.
+    """
+    for current in connections.all(initialized_only=True):
+        if current.in_atomic_block or (current.connection is not None and not current.get_autocommit()):
+            current.in_atomic_block = False
+            current.close()
+            del connections[current.alias]

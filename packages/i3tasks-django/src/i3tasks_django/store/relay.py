@@ -1,0 +1,122 @@
+"""RELAY: find the tries whose doorbell is due, and keep account of how often it rang."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F, Max
+from django.db.models.functions import Now
+from i3tasks_core.envelope import Envelope
+from i3tasks_core.states import TryState
+
+from i3tasks_django.models import TaskExecutionTry
+from i3tasks_django.store.database import alias, as_datetime, as_uuid, dialect, resilient, rows
+
+FIRST_DISTANCE = timedelta(seconds=60)
+OVERTAKEN_BY = timedelta(seconds=30)
+RECENT = timedelta(seconds=60)
+POSTPONED_BY = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Due:
+    envelope: Envelope
+    asked_at: datetime
+    was_published: bool
+
+
+def due_doorbells(limit: int, patience: float = 4.0) -> tuple[list[Envelope], int]:
+    """Reserve the tries that are due for a message, and say which of them really need one.
+
+    Each is moved on to its next distance before anything is published: a crash in between costs a delay,
+    never a loss. A try that was published before stays unpublished while its message may well be waiting
+    in the broker: a backlog must not be published twice over.
+
+    Returns:
+        The doorbells to ring now, and how many rows were moved on.
+    """
+    due = resilient("relay", lambda: _reserve(limit), patience)
+    again = [item for item in due if item.was_published]
+    forgotten = _forgotten(again) if again else set()
+    wanted = [item.envelope for item in due if not item.was_published or item.envelope.try_id in forgotten]
+    return wanted, len(due)
+
+
+def mark_published(try_ids: Collection[int]) -> None:
+    """The commit hook has rung for these: the relay looks again in a minute."""
+    (
+        TaskExecutionTry.objects.using(alias())
+        .filter(pk__in=try_ids, state=TryState.PENDING, publish_count=0)
+        .update(next_publish_at=Now() + FIRST_DISTANCE, publish_count=1)
+    )
+
+
+def postpone(try_ids: Collection[int]) -> None:
+    """Pub/Sub did not take these: the ring does not count, and the relay tries again soon."""
+    (
+        TaskExecutionTry.objects.using(alias())
+        .filter(pk__in=try_ids, state=TryState.PENDING, publish_count__gt=0)
+        .update(next_publish_at=Now() + POSTPONED_BY, publish_count=F("publish_count") - 1)
+    )
+
+
+def _reserve(limit: int) -> list[_Due]:
+    words = dialect()
+    sql = _SQL.format(
+        now=words.now, distant=words.later.replace("%s", _DISTANCE), skip_locked=words.skip_locked
+    )
+    with transaction.atomic(using=alias(), durable=True):
+        found = rows(sql, [limit])
+    return [
+        _Due(
+            envelope=Envelope(try_id=try_id, execution_id=as_uuid(execution_id), queue_name=queue_name),
+            asked_at=as_datetime(asked_at),
+            was_published=publish_count > 1,
+        )
+        for try_id, execution_id, asked_at, publish_count, queue_name in found
+    ]
+
+
+# 60 s, doubling up to an hour; the id spreads the rows of one batch by ±10 %.
+_DISTANCE = (
+    "((CASE WHEN publish_count >= 6 THEN 3600 ELSE 60 * (1 << publish_count) END)"
+    " * (0.9 + (id %% 21) * 0.01))"
+)
+
+_SQL = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM i3tasks_django_taskexecutiontry
+    WHERE state = 'pending' AND next_publish_at <= {now}
+    ORDER BY next_publish_at LIMIT %s {skip_locked}
+)
+UPDATE i3tasks_django_taskexecutiontry
+SET next_publish_at = {distant}, publish_count = publish_count + 1
+WHERE id IN (SELECT id FROM due) AND state = 'pending'
+RETURNING id, task_execution_id, asked_at, publish_count,
+    (SELECT queue_name FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id)
+"""
+
+
+def _forgotten(again: list[_Due]) -> set[int]:
+    """Tries that were published before and whose message the broker no longer has, as far as one can tell.
+
+    Either tries asked for later are being run already, or nobody has claimed anything of the queue for a
+    minute. Both are read off the running tries: a small set with an index of its own.
+    """
+    reached = {
+        queue_name: latest
+        for queue_name, latest in TaskExecutionTry.objects.using(alias())
+        .filter(state=TryState.RUNNING, started_at__gt=Now() - RECENT)
+        .values_list("task_execution__queue_name")
+        .annotate(Max("asked_at"))
+        .values_list("task_execution__queue_name", "asked_at__max")
+    }
+    return {
+        item.envelope.try_id
+        for item in again
+        if item.envelope.queue_name not in reached
+        or reached[item.envelope.queue_name] > item.asked_at + OVERTAKEN_BY
+    }

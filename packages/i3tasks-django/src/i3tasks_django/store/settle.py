@@ -1,0 +1,128 @@
+"""SETTLE: how a try ended and everything that follows from it, in one fenced transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Case, Q, Value, When
+from django.db.models.functions import Now
+from i3tasks_core.claim import Claim
+from i3tasks_core.envelope import Envelope
+from i3tasks_core.outcome import Outcome
+from i3tasks_core.states import ExecutionState, TryState
+
+from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry
+from i3tasks_django.store.create import add_try
+from i3tasks_django.store.database import alias, resilient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What settling came to: whether the finish was ours to write, and which doorbells to ring now."""
+
+    is_ours: bool
+    doorbells: tuple[Envelope, ...] = ()
+
+
+STALE = Settlement(is_ours=False)
+
+
+def settle(claim: Claim, outcome: Outcome, patience: float) -> Settlement:
+    """Write the end of a try, if it is still ours.
+
+    Safe to run again when the answer to its COMMIT was lost: the second run finds the try ended.
+
+    Args:
+        claim: what was run.
+        outcome: how it ended.
+        patience: seconds to go on trying while the database is away; well below the lease.
+    """
+
+    def write() -> Settlement:
+        with transaction.atomic(using=alias(), durable=True):
+            return settle_within(claim, outcome)
+
+    settlement = resilient("settle", write, patience)
+    if not settlement.is_ours and was_settled(claim, outcome):
+        return Settlement(is_ours=True)
+    return settlement
+
+
+def settle_within(claim: Claim, outcome: Outcome) -> Settlement:
+    """The same inside a transaction of the caller's, who rolls it back when the try was not ours."""
+    guard = Q(pk=claim.try_id, state=TryState.RUNNING, fence=claim.fence)
+    if not end_try(guard, outcome):
+        return STALE
+    if outcome.retry_after is not None and _wants_another_try(claim.execution_id):
+        return Settlement(is_ours=True, doorbells=_next_try(claim, outcome.retry_after))
+    end_execution(claim.execution_id, outcome)
+    if outcome.result is not None:
+        TaskExecutionResult.objects.using(alias()).create(
+            task_execution_try_id=claim.try_id, result=outcome.result
+        )
+    return Settlement(is_ours=True)
+
+
+def was_settled(claim: Claim, outcome: Outcome) -> bool:
+    """Whether this very end has been written: only the holder of the fence could have."""
+    return (
+        TaskExecutionTry.objects.using(alias())
+        .filter(pk=claim.try_id, fence=claim.fence, state=outcome.state)
+        .exists()
+    )
+
+
+def end_try(guard: Q, outcome: Outcome) -> bool:
+    """Close the try's row if the guard still holds. First of all writes: the row is locked before any other."""
+    error = outcome.error
+    changed = (
+        TaskExecutionTry.objects.using(alias())
+        .filter(guard)
+        .update(
+            state=outcome.state,
+            finished_at=Now(),
+            lease_until=None,
+            error_class=error.error_class if error else "",
+            error_message=error.message if error else "",
+            traceback=error.traceback if error else "",
+        )
+    )
+    return changed == 1
+
+
+def end_execution(execution_id: UUID, outcome: Outcome) -> bool:
+    """Close the execution if it is still open. A call that somebody cancelled meanwhile did not fail."""
+    if outcome.state is TryState.SUCCESS:
+        state: Value | Case = Value(ExecutionState.SUCCESS.value)
+    else:
+        state = Case(
+            When(cancel_requested_at__isnull=True, then=Value(ExecutionState.FAILED.value)),
+            default=Value(ExecutionState.CANCELLED.value),
+        )
+    changed = (
+        TaskExecution.objects.using(alias())
+        .filter(pk=execution_id, state=ExecutionState.PENDING)
+        .update(state=state, finished_at=Now())
+    )
+    return changed == 1
+
+
+def _wants_another_try(execution_id: UUID) -> bool:
+    # A real write: it makes this transaction and a cancel() of the same call wait for each other at every
+    # isolation level, so a cancelled call gets no further try.
+    return (
+        TaskExecution.objects.using(alias())
+        .filter(pk=execution_id, state=ExecutionState.PENDING, cancel_requested_at=None)
+        .update(state=ExecutionState.PENDING)
+        == 1
+    )
+
+
+def _next_try(claim: Claim, delay: timedelta) -> tuple[Envelope, ...]:
+    try_id = add_try(claim.execution_id, claim.try_number + 1, delay)
+    if delay > timedelta(0):
+        return ()  # the relay rings when it is due
+    return (Envelope(try_id=try_id, execution_id=claim.execution_id, queue_name=claim.queue_name),)

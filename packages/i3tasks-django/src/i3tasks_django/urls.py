@@ -1,0 +1,13 @@
+"""``path("i3/", include("i3tasks_django.urls"))``."""
+
+from django.urls import path
+
+from i3tasks_django.views.beat import beat
+from i3tasks_django.views.health import health
+from i3tasks_django.views.push import push
+
+urlpatterns = [
+    path("tasks-push/", push, name="i3tasks-push"),
+    path("tasks-beat/", beat, name="i3tasks-beat"),
+    path("tasks-health/", health, name="i3tasks-health"),
+]

@@ -1,0 +1,5 @@
+"""The decorator, at its documented import path."""
+
+from i3tasks_django.task import TaskDecorator
+
+__all__ = ["TaskDecorator"]

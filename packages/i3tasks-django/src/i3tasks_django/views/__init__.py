@@ -1,0 +1,1 @@
+"""HTTP in, verdict out; no logic of their own."""

@@ -1,0 +1,77 @@
+"""``POST /i3/tasks-push/``: Pub/Sub delivers a message. The status says only whether it is consumed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+from i3tasks_core import events
+from i3tasks_core.envelope import Envelope
+from i3tasks_core.errors import EnvelopeError, SignatureError
+
+from i3tasks_django.delivery import Delivery, Verdict
+from i3tasks_django.runtime import Runtime, runtime
+from i3tasks_django.store.database import TRANSIENT, alias
+
+RETRY_AFTER = "10"
+
+
+@csrf_exempt
+@require_POST
+def push(request: HttpRequest) -> HttpResponse:
+    """200: consumed. 400: unreadable. 403: not ours. 503: the database is away, try again."""
+    delivery = _delivery(runtime())
+    try:
+        envelope = _read(delivery, request.body)
+    except SignatureError as error:
+        return _refused(error, 403)
+    except EnvelopeError as error:
+        return _refused(error, 400)
+    try:
+        verdict = delivery.deliver(envelope)
+    except TRANSIENT as error:
+        events.CLAIM_FAILED(queue=envelope.queue_name, error=repr(error))
+        return _later()
+    return _later() if verdict is Verdict.UNSETTLED else HttpResponse(status=200)
+
+
+# The claim must commit before the task runs, whatever ATOMIC_REQUESTS says.
+push = transaction.non_atomic_requests(push)
+
+_deliveries: dict[int, Delivery] = {}
+
+
+def _delivery(current: Runtime) -> Delivery:
+    """One for each runtime, so that a settings change in a test makes a new one."""
+    if id(current) not in _deliveries:
+        _deliveries.clear()
+        _deliveries[id(current)] = Delivery(current)
+    return _deliveries[id(current)]
+
+
+def _read(delivery: Delivery, body: bytes) -> Envelope:
+    try:
+        message: dict[str, Any] = json.loads(body)["message"]
+        data = base64.b64decode(message["data"], validate=True)
+        attributes = dict(message.get("attributes") or {})
+        signature = attributes.get("signature", "")
+        if not isinstance(signature, str):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        raise EnvelopeError("the body is not a Pub/Sub push message") from error
+    return delivery.read(data, attributes)
+
+
+def _refused(error: EnvelopeError, status: int) -> HttpResponse:
+    events.MESSAGE_UNREADABLE(message_id="", error=str(error))
+    return HttpResponse(status=status)
+
+
+def _later() -> HttpResponse:
+    return HttpResponse(status=503, headers={"Retry-After": RETRY_AFTER})

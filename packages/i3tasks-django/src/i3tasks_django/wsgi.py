@@ -1,0 +1,69 @@
+"""The i3 routes as a WSGI application of their own, beside the project's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.core.handlers.wsgi import WSGIRequest, get_script_name
+from django.http import HttpRequest, HttpResponse
+from django.urls import set_script_prefix
+from i3tasks_core import events
+from i3tasks_core.config import AnyQueue, PushQueue
+
+from i3tasks_django.publishing import declare_in_background
+from i3tasks_django.runtime import runtime
+from i3tasks_django.views.beat import beat
+from i3tasks_django.views.health import database_answers, health, probe
+from i3tasks_django.views.push import push
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+View = Callable[[HttpRequest], Any]
+
+
+class Routes:
+    """Exact paths to views and nothing else: none of the project's middleware, none of its other routes.
+
+    The project's ROOT_URLCONF stays in force, so a task's ``reverse()`` works as everywhere.
+    """
+
+    def __init__(self, views: Mapping[str, View]) -> None:
+        self._views = dict(views)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        set_script_prefix(get_script_name(environ))
+        response = self._respond(WSGIRequest(environ))
+        start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+        return [response.content]
+
+    def _respond(self, request: WSGIRequest) -> HttpResponse:
+        view = self._views.get(request.path_info)
+        if view is None:
+            return HttpResponse(status=404)
+        try:
+            response: HttpResponse = view(request)
+        except Exception as error:  # noqa: BLE001 - the caller gets a status, the log gets the reason
+            events.PASS_FAILED(error=repr(error), exc_info=error)
+            return HttpResponse(status=500)
+        response.headers.setdefault("Content-Length", str(len(response.content)))
+        return response
+
+
+def receiver_routes(queues: Iterable[AnyQueue]) -> Routes:
+    """What a receiver serves: every push endpoint's path, its siblings, and the probes."""
+    views: dict[str, View] = {"/health/live": probe(), "/health/ready": probe(database_answers)}
+    for queue in queues:
+        if isinstance(queue, PushQueue):
+            path = urlsplit(queue.push_endpoint).path
+            prefix = path.rstrip("/").rpartition("/")[0]
+            views |= {f"{prefix}/tasks-beat/": beat, f"{prefix}/tasks-health/": health, path: push}
+    return Routes(views)
+
+
+def receiver() -> Routes:
+    """The receiver's application; declares topics and subscriptions in the background as it starts."""
+    declare_in_background()
+    return receiver_routes(runtime().config.queues)

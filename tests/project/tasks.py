@@ -1,0 +1,139 @@
+"""Tasks that the tests call. What they saw goes into a file, where other processes' tests can read it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from django.contrib.auth.models import Group
+from i3tasks_django import Discard, Retry, RetryPolicy, TaskDecorator, TaskMetadata, task
+
+QUICK = RetryPolicy()
+
+
+def note(path: str, line: str) -> None:
+    """Append a line in one write, so that processes do not mix theirs."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+@TaskDecorator
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@task(queue_name="heavy")
+def add_heavy(a: int, b: int) -> int:
+    return a + b
+
+
+@task(queue_name="heavy")
+def write(path: str, line: str) -> None:
+    note(path, line)
+
+
+@task(queue_name="heavy")
+def write_slowly(path: str, line: str, seconds: float) -> None:
+    note(path, f"start {line}")
+    time.sleep(seconds)
+    note(path, f"end {line}")
+
+
+@task(bind=True)
+def who_am_i(task_metadata: TaskMetadata) -> dict[str, object]:
+    return {
+        "id": str(task_metadata.id),
+        "try_number": task_metadata.try_number,
+        "queue_name": task_metadata.queue_name,
+        "task_name": task_metadata.task_name,
+        "is_cancelled": task_metadata.is_cancelled(),
+    }
+
+
+@task
+def fail(text: str = "no luck") -> None:
+    raise ValueError(text)
+
+
+@task(retry=RetryPolicy(no_retry_for=(SyntaxError,)))
+def fail_for_good() -> None:
+    raise SyntaxError("not Python")
+
+
+@task(retry=RetryPolicy(retry_for=(OSError,)))
+def fail_unlisted() -> None:
+    raise ValueError("not an OSError")
+
+
+@task
+def discard() -> None:
+    raise Discard("nobody wants it")
+
+
+@task
+def ask_again(seconds: float) -> None:
+    raise Retry(after=seconds)
+
+
+@task(max_retries=2)
+def succeed_at_last(path: str) -> int:
+    note(path, "try")
+    tries = len(Path(path).read_text().splitlines())
+    if tries < 2:
+        raise RuntimeError("not yet")
+    return tries
+
+
+@task(timeout=0.2)
+def sleep_long() -> None:
+    for _ in range(1000):
+        time.sleep(0.01)
+
+
+@task
+async def add_async(a: int, b: int) -> int:
+    await asyncio.sleep(0)
+    return a + b
+
+
+@task(timeout=0.1)
+async def sleep_async() -> None:
+    await asyncio.sleep(30)
+
+
+@task
+async def count_groups_async() -> int:
+    return await Group.objects.acount()
+
+
+@task
+def give_back_an_object() -> object:
+    return object()
+
+
+@task(atomic=True)
+def make_group(name: str, *, then_fail: bool = False) -> str:
+    Group.objects.create(name=name)
+    if then_fail:
+        raise ValueError("after the write")
+    return name
+
+
+@task
+def leave_a_transaction_open() -> None:
+    from django.db import transaction
+
+    transaction.atomic().__enter__()
+    Group.objects.create(name="never committed")
+
+
+@task
+def exit_the_interpreter() -> None:
+    raise SystemExit(3)
+
+
