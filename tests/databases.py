@@ -1,0 +1,102 @@
+"""The two databases every test can run on, and how a process is pointed at one of them."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import postgres
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connections
+
+
+@dataclass(frozen=True)
+class Database:
+    """A migrated database.
+
+    Attributes:
+        settings: its entry in DATABASES.
+        environment: what makes a process with the test project's settings use it.
+    """
+
+    vendor: str
+    settings: dict[str, Any]
+    environment: dict[str, str]
+
+
+@contextmanager
+def sqlite_database() -> Iterator[Database]:
+    from project.settings import SQLITE
+
+    folder = Path(tempfile.mkdtemp(prefix="i3tasks-sqlite-"))
+    path = str(folder / "test.sqlite3")
+    database = Database("sqlite", {**SQLITE, "NAME": path}, {"TEST_SQLITE": path})
+    with current(database):
+        call_command("migrate", verbosity=0)
+    yield database
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def postgres_database(server: postgres.Cluster) -> Iterator[Database]:
+    from project.settings import POSTGRES
+
+    settings = {**POSTGRES, "PORT": str(server.port), "NAME": "postgres"}
+    database = Database("postgresql", settings, {"TEST_POSTGRES_PORT": str(server.port)})
+    with current(database):
+        call_command("migrate", verbosity=0)
+    yield database
+
+
+@contextmanager
+def current(database: Database) -> Iterator[None]:
+    """Make it this process's default database, for all threads that open a connection inside the block."""
+    before = copy.deepcopy(connections.settings["default"])
+    _switch(database.settings)
+    try:
+        yield
+    finally:
+        _switch(before)
+
+
+def clear() -> None:
+    """Delete all rows that a test may have made."""
+    connection = connections["default"]
+    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+        for model in (*apps.get_app_config("i3tasks_django").get_models(), *_project_models()):
+            table = connection.ops.quote_name(model._meta.db_table)
+            is_postgres = connection.vendor == "postgresql"
+            cursor.execute(f"TRUNCATE {table} CASCADE" if is_postgres else f"DELETE FROM {table}")
+
+
+def environment(database: Database, **more: str) -> dict[str, str]:
+    """The environment of a process that works on that database."""
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "I3TASKS_"))}
+    base |= {"DJANGO_SETTINGS_MODULE": "project.settings", "PYTHONPATH": str(Path(__file__).parent)}
+    return base | database.environment | more
+
+
+def _project_models() -> list[Any]:
+    return [apps.get_model("auth", "Group"), apps.get_model("auth", "User"), apps.get_model("admin", "LogEntry")]
+
+
+def _switch(settings: dict[str, Any]) -> None:
+    connections["default"].close()
+    entry = connections.settings["default"]
+    entry.clear()
+    entry.update(copy.deepcopy(settings))
+    for key, value in {
+        "ATOMIC_REQUESTS": False, "AUTOCOMMIT": True, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False,
+        "OPTIONS": {}, "TIME_ZONE": None, "HOST": "", "USER": "", "PASSWORD": "", "PORT": "",
+        "TEST": {"CHARSET": None, "COLLATION": None, "MIGRATE": True, "MIRROR": None, "NAME": None},
+    }.items():  # fmt: skip
+        entry.setdefault(key, value)
+    del connections["default"]
