@@ -18,10 +18,11 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
 os.environ.pop("PUBSUB_EMULATOR_HOST", None)  # nothing of ours may depend on it
 django.setup()
 
-import databases  # noqa: E402
-import postgres  # noqa: E402
 from django.conf import settings as django_settings  # noqa: E402
 from django.test import override_settings  # noqa: E402
+
+import databases  # noqa: E402
+import postgres  # noqa: E402
 from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import postgres
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
+
+import postgres
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ def environment(database: Database, **more: str) -> dict[str, str]:
 
 
 def _project_models() -> list[Any]:
-    return [apps.get_model("auth", "Group"), apps.get_model("auth", "User"), apps.get_model("admin", "LogEntry")]
+    return [
+        apps.get_model("auth", "Group"),
+        apps.get_model("auth", "User"),
+        apps.get_model("admin", "LogEntry"),
+    ]
 
 
 def _switch(settings: dict[str, Any]) -> None:

@@ -57,7 +57,8 @@ class Cluster:
                     self._bin / "postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port),
                     "-k", str(self._base), *options,
                 ],
-                stdout=log, stderr=log, cwd=self._base, env=self._environment, start_new_session=True, **self._user,
+                stdout=log, stderr=log, cwd=self._base, env=self._environment, start_new_session=True,
+                **self._user,
             )  # fmt: skip
         self._wait_until_ready()
 

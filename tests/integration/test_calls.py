@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import messages
 import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
+
+import messages
 from i3tasks_core.states import ExecutionState
 from i3tasks_django import ArgumentError, TaskFailed, UnknownQueue
 from i3tasks_django.delivery import Verdict

@@ -1,4 +1,4 @@
-"""The test suite's Django project. Processes that tests start read their surroundings from the environment."""
+"""The test suite's Django project. Processes that tests start are told their surroundings by environment."""
 
 import os
 from datetime import timedelta

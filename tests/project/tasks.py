@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from django.contrib.auth.models import Group
+
 from i3tasks_django import Discard, Retry, RetryPolicy, TaskDecorator, TaskMetadata, task
 
 QUICK = RetryPolicy()
@@ -135,5 +136,3 @@ def leave_a_transaction_open() -> None:
 @task
 def exit_the_interpreter() -> None:
     raise SystemExit(3)
-
-

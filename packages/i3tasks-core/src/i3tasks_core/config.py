@@ -114,42 +114,43 @@ class I3TasksSettings:
         return [*self._queue_problems(), *self._number_problems(), *self._flag_problems()]
 
     def _queue_problems(self) -> Iterator[Problem]:
-        if not isinstance(self.namespace, str) or not names.is_resource_id(self.namespace):
+        given: Any = self  # whatever stands there, not what the types promise
+        if not isinstance(given.namespace, str) or not names.is_resource_id(given.namespace):
             yield Problem(
                 code="E010",
                 field="I3TASKS.namespace",
-                message=f"is {self.namespace!r}",
+                message=f"is {given.namespace!r}",
                 hint="write text of letters, digits, '.', '-' or '_' that starts with a letter, "
                 'e.g. "tasks.shop"',
             )
             return
-        if not isinstance(self.default_queue, PushQueue):
+        if not isinstance(given.default_queue, PushQueue):
             yield Problem(
                 code="E011",
                 field="I3TASKS.default_queue",
-                message=f"is {self.default_queue!r}",
+                message=f"is {given.default_queue!r}",
                 hint="write a PushQueue(queue_name, subscription_name, push_endpoint); pull queues go "
                 "into other_queues",
             )
         else:
-            yield from _problems_of_queue("I3TASKS.default_queue", self.default_queue, self.namespace)
-        if not isinstance(self.other_queues, tuple | list):
+            yield from _problems_of_queue("I3TASKS.default_queue", given.default_queue, given.namespace)
+        if not isinstance(given.other_queues, tuple | list):
             yield Problem(
                 code="E012",
                 field="I3TASKS.other_queues",
-                message=f"is {self.other_queues!r}",
+                message=f"is {given.other_queues!r}",
                 hint="write a tuple of PushQueue and PullQueue",
             )
             return
-        seen = {getattr(self.default_queue, "queue_name", None)}
-        for index, queue in enumerate(self.other_queues):
+        seen = {getattr(given.default_queue, "queue_name", None)}
+        for index, queue in enumerate(given.other_queues):
             where = f"I3TASKS.other_queues[{index}]"
             if not isinstance(queue, PushQueue | PullQueue):
                 yield Problem(
                     code="E012", field=where, message=f"is {queue!r}", hint="write a PushQueue or a PullQueue"
                 )
                 continue
-            yield from _problems_of_queue(where, queue, self.namespace)
+            yield from _problems_of_queue(where, queue, given.namespace)
             if queue.queue_name in seen:
                 yield Problem(
                     code="E013",
@@ -160,6 +161,7 @@ class I3TasksSettings:
             seen.add(queue.queue_name)
 
     def _number_problems(self) -> Iterator[Problem]:
+        given: Any = self  # whatever stands there, not what the types promise
         for name, least in (
             ("default_max_retries", 0),
             ("health_window_minutes", 1),
@@ -167,7 +169,7 @@ class I3TasksSettings:
             ("health_failed_threshold", 0),
             ("health_pending_age_seconds_threshold", 1),
         ):
-            value = getattr(self, name)
+            value = getattr(given, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 yield Problem(
                     code="E014",
@@ -175,25 +177,26 @@ class I3TasksSettings:
                     message=f"is {value!r}",
                     hint=f"write a whole number, {least} or more",
                 )
-        if not isinstance(self.lease, timedelta) or self.lease < timedelta(seconds=1):
+        if not isinstance(given.lease, timedelta) or given.lease < timedelta(seconds=1):
             yield Problem(
                 code="E015",
                 field="I3TASKS.lease",
-                message=f"is {self.lease!r}",
+                message=f"is {given.lease!r}",
                 hint="write a timedelta of a second or more, e.g. timedelta(seconds=60)",
             )
 
     def _flag_problems(self) -> Iterator[Problem]:
+        given: Any = self  # whatever stands there, not what the types promise
         for name in ("force_sync", "run_queue_create_command_on_startup"):
-            if not isinstance(getattr(self, name), bool):
+            if not isinstance(getattr(given, name), bool):
                 yield Problem(
                     code="E016",
                     field=f"I3TASKS.{name}",
-                    message=f"is {getattr(self, name)!r}",
+                    message=f"is {getattr(given, name)!r}",
                     hint="write True or False",
                 )
         for name in ("health_token", "beat_token"):
-            value = getattr(self, name)
+            value = getattr(given, name)
             if value is not None and (not isinstance(value, str) or not value):
                 # The value is a secret, however wrong: it is not repeated.
                 yield Problem(
@@ -202,18 +205,18 @@ class I3TasksSettings:
                     message=f"is an empty or {type(value).__name__} value",
                     hint="write a long random text, or None",
                 )
-        if not isinstance(self.schedules, tuple | list) or not all(
-            isinstance(schedule, Schedule) for schedule in self.schedules
+        if not isinstance(given.schedules, tuple | list) or not all(
+            isinstance(schedule, Schedule) for schedule in given.schedules
         ):
             yield Problem(
                 code="E018",
                 field="I3TASKS.schedules",
-                message=f"is {self.schedules!r}",
+                message=f"is {given.schedules!r}",
                 hint="write a tuple of Schedule(module_name, func_name, cron, args, kwargs)",
             )
 
 
-def _problems_of_queue(where: str, queue: AnyQueue, namespace: str) -> Iterator[Problem]:
+def _problems_of_queue(where: str, queue: Any, namespace: str) -> Iterator[Problem]:
     for name in ("queue_name", "subscription_name"):
         value = getattr(queue, name)
         if not isinstance(value, str) or not value:
@@ -331,5 +334,6 @@ def _credentials_problems(*, emulator: Any, credentials: Any) -> Iterator[Proble
             code="E006",
             field="PUBSUB_CONFIG['CREDENTIALS']",
             message=f"is {credentials!r}, which is no file",
-            hint="write the path of a service account's JSON file, or None for Application Default Credentials",
+            hint="write the path of a service account's JSON file, or None for Application Default "
+            "Credentials",
         )

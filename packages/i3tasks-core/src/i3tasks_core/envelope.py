@@ -56,7 +56,7 @@ def decode(data: bytes, attributes: Mapping[str, str], keys: Sequence[bytes]) ->
         SignatureError: no signature, or none of the keys made it.
         EnvelopeError: signed by us, but not of a form this version reads.
     """
-    signature = attributes.get(SIGNATURE, "")
+    signature = str(attributes.get(SIGNATURE, ""))
     if not any(_matches(signature, _sign(data, key)) for key in keys):
         raise SignatureError("the message's signature is missing or wrong")
     try:

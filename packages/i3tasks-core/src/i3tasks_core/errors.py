@@ -82,7 +82,7 @@ class ResultTimeout(I3TasksError, TimeoutError):
     """Raised by ``handle.result(timeout=…)`` when the task had not ended in time; it goes on."""
 
 
-class TaskSignal(Exception):  # noqa: N818 - a signal steers, it does not report an error
+class TaskSignal(Exception):
     """What a task may raise to say what should become of it."""
 
 
@@ -113,7 +113,7 @@ class Discard(TaskSignal):
         super().__init__(reason)
 
 
-class TaskTimeout(BaseException):  # noqa: N818 - named like asyncio's CancelledError, its nearest kin
+class TaskTimeout(BaseException):
     """Raised inside a task that ran longer than its ``timeout``.
 
     Not an ``Exception``, so that a task's own ``except Exception`` does not swallow it.

@@ -1,4 +1,4 @@
-"""The table of events: what happened, and which fields say more. Arguments and results are never among them."""
+"""The table of events: what happened, and which fields say more. Never arguments, never results."""
 
 from __future__ import annotations
 

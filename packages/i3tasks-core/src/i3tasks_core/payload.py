@@ -61,7 +61,7 @@ def check_result(value: Any) -> None:
 
 
 def storable_text(text: str, limit: int) -> str:
-    """The text without what a database refuses (NUL, lone surrogates), its middle left out above the limit."""
+    """The text without what a database refuses (NUL, lone surrogates), cut in its middle above the limit."""
     text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
     if len(text) <= limit:
         return text

@@ -19,7 +19,9 @@ LONG_POLL = 20.0
 """Seconds one pull waits for a message."""
 
 _BACKOFF = (0.1, 3.0)
-_CLAIM_PATIENCE = 50.0  # just below the subscription's ack deadline: after that the messages are somebody else's
+_CLAIM_PATIENCE = (
+    50.0  # just below the subscription's ack deadline: after that the messages are somebody else's
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from i3tasks_core.errors import (
     UnknownQueue,
 )
 from i3tasks_core.retry import RetryPolicy
-
 from i3tasks_django.handles import ChainHandle
 from i3tasks_django.task import Task, TaskDecorator, task
 

@@ -14,7 +14,7 @@ class I3TasksConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from i3tasks_django.checks import TAG, check_all  # noqa: PLC0415 - it needs the models
+        from i3tasks_django.checks import TAG, check_all
 
         checks.register(check_all, TAG)
         autodiscover_modules("tasks")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from i3tasks_core import events
-
 from i3tasks_django.maintenance import maintain
 from i3tasks_django.publishing import declare_in_background
 from i3tasks_django.runtime import runtime

@@ -6,13 +6,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 from django.db import connections
+
 from i3tasks_core.config import AnyQueue, Problem
 from i3tasks_core.registry import registered
-
 from i3tasks_django import runtime
 from i3tasks_django.store.database import alias
 
@@ -21,10 +20,12 @@ _OLDEST_SQLITE = (3, 35, 0)
 _LEAST_TIMEOUT = 20
 
 
-def check_all(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[checks.CheckMessage]:
+def check_all(**_: Any) -> list[checks.CheckMessage]:
     """Registered with Django; also asked by the services before they start."""
     return [
-        checks.Error(f"{problem.field} {problem.message}.", hint=_sentence(problem.hint), id=f"i3tasks.{problem.code}")
+        checks.Error(
+            f"{problem.field} {problem.message}.", hint=_sentence(problem.hint), id=f"i3tasks.{problem.code}"
+        )
         for problem in problems()
     ]
 

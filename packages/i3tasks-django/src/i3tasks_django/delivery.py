@@ -1,4 +1,4 @@
-"""From a call to its end: record it, or message in → claim → run → settle → publish. Push and pull both come here."""
+"""From a call to its end: message in → claim → run → settle → publish. Push and pull both come here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, connections, transaction
+
 from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
 from i3tasks_core.envelope import Envelope, decode
@@ -20,7 +21,6 @@ from i3tasks_core.pubsub.subscriber import Received
 from i3tasks_core.registry import TaskDefinition
 from i3tasks_core.states import TryState
 from i3tasks_core.worker import Admission
-
 from i3tasks_django import store
 from i3tasks_django.models import TaskExecution
 from i3tasks_django.publishing import publish, publish_on_commit
@@ -38,7 +38,7 @@ class Verdict(Enum):
     UNSETTLED = "unsettled"  # it ran, but its end could not be written: the lease will run out
 
 
-class _RolledBack(Exception):  # noqa: N818 - it only leaves an atomic block
+class _RolledBack(Exception):
     """Leaves the transaction of an ``atomic=True`` task."""
 
 
@@ -180,11 +180,10 @@ class Delivery:
         try:
             with transaction.atomic(using=alias(), durable=True):
                 ended = runner.run(claim, task, _metadata(claim))
-                if ended.state is not TryState.SUCCESS:
-                    raise _RolledBack
-                settlement = store.settle_within(claim, ended)
+                if ended.state is TryState.SUCCESS:
+                    settlement = store.settle_within(claim, ended)
                 if not settlement.is_ours:
-                    raise _RolledBack
+                    raise _RolledBack  # noqa: TRY301 - it leaves the transaction, which is all it is for
         except _RolledBack:
             pass
         except DatabaseError as error:
@@ -210,7 +209,7 @@ class Delivery:
         if message_id in self._reported:
             return
         self._reported[message_id] = None
-        if len(self._reported) > 10_000:  # noqa: PLR2004 - enough to be quiet, little enough to keep
+        if len(self._reported) > 10_000:
             self._reported.popitem(last=False)
         events.MESSAGE_UNREADABLE(message_id=message_id, error=str(error))
 

@@ -41,8 +41,8 @@ class ChainHandle:
         Raises:
             TaskExecution.DoesNotExist: the call was rolled back, or cleaned up.
         """
-        from i3tasks_django.models import TaskExecution  # noqa: PLC0415 - tasks are imported before models load
-        from i3tasks_django.store.database import alias  # noqa: PLC0415
+        from i3tasks_django.models import TaskExecution
+        from i3tasks_django.store.database import alias
 
         self._execution = TaskExecution.objects.using(alias()).get(pk=self.id)
         return self
@@ -59,7 +59,7 @@ class ChainHandle:
             ResultTimeout: it has not ended yet. It goes on.
             RuntimeError: asked inside an open transaction, where the call is not yet visible to anybody.
         """
-        from i3tasks_django.store.database import connection  # noqa: PLC0415
+        from i3tasks_django.store.database import connection
 
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -84,7 +84,7 @@ class ChainHandle:
             True when it will not run (again). False when it is running (the task may look at
             ``task_metadata.is_cancelled()``; no further try follows) or has already ended.
         """
-        from i3tasks_django import store  # noqa: PLC0415
+        from i3tasks_django import store
 
         self._execution = None
         return store.cancel(self.id)

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.db.models import Count, Min, Q
 from django.db.models.functions import Coalesce, Now
+
 from i3tasks_core.config import I3TasksSettings
 from i3tasks_core.states import UNFINISHED, TryState
-
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.database import alias
 
@@ -29,7 +29,9 @@ def report(config: I3TasksSettings) -> dict[str, Any]:
     """The health page's JSON: two queries."""
     by_task = _by_task(timedelta(minutes=config.health_window_minutes))
     stuck_running, oldest_age = _unfinished(timedelta(minutes=config.health_stuck_minutes))
-    totals = {name: sum(task[name] for task in by_task) for name in ("pending", "running", "success", "failed")}
+    totals = {
+        name: sum(task[name] for task in by_task) for name in ("pending", "running", "success", "failed")
+    }
     critical = _critical_problems(config, stuck_running, oldest_age)
     warnings = _warnings(config, totals["failed"])
     return {
@@ -90,7 +92,9 @@ def _unfinished(stuck_after: timedelta) -> tuple[int, int]:
 def _critical_problems(config: I3TasksSettings, stuck_running: int, oldest_age: int) -> list[str]:
     problems = []
     if stuck_running:
-        problems.append(f"{stuck_running} tries have been running for more than {config.health_stuck_minutes} minutes")
+        problems.append(
+            f"{stuck_running} tries have been running for more than {config.health_stuck_minutes} minutes"
+        )
     if oldest_age > config.health_pending_age_seconds_threshold:
         problems.append(
             f"the oldest pending try has been due for {oldest_age} s; "
@@ -102,7 +106,5 @@ def _critical_problems(config: I3TasksSettings, stuck_running: int, oldest_age: 
 def _warnings(config: I3TasksSettings, failed: int) -> list[str]:
     if failed <= config.health_failed_threshold:
         return []
-    return [
-        f"{failed} tries have failed in the last {config.health_window_minutes} minutes; "
-        f"at most {config.health_failed_threshold} are expected"
-    ]
+    window, expected = config.health_window_minutes, config.health_failed_threshold
+    return [f"{failed} tries have failed in the last {window} minutes; at most {expected} are expected"]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from i3tasks_core import events
 from i3tasks_core.envelope import Envelope
-
 from i3tasks_django import store
 from i3tasks_django.delivery import rescue
 from i3tasks_django.publishing import publish_declaring

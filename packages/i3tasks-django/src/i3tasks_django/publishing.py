@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from django.db import transaction
+
 from i3tasks_core import events
 from i3tasks_core.config import AnyQueue
 from i3tasks_core.envelope import Envelope, encode
 from i3tasks_core.errors import PubSubError, PubSubMissing
 from i3tasks_core.pubsub.provisioning import provision
 from i3tasks_core.pubsub.publisher import MAX_MESSAGES
-
 from i3tasks_django import store
 from i3tasks_django.runtime import runtime
 from i3tasks_django.store.database import alias, connection
@@ -37,7 +37,8 @@ def publish_on_commit(envelope: Envelope) -> None:
     """Ring when the current transaction commits; together with everything else that it calls."""
     current = connection()
     savepoints = set(current.savepoint_ids)
-    for sids, hook, _robust in reversed(current.run_on_commit):
+    for entry in reversed(current.run_on_commit):
+        sids, hook = entry[:2]
         if isinstance(hook, _Ring) and sids == savepoints:
             hook.envelopes.append(envelope)
             return
@@ -69,7 +70,11 @@ def publish_declaring(envelopes: Iterable[Envelope]) -> list[Envelope]:
     wanted = list(envelopes)
     rung = publish(wanted)
     missing = {envelope.queue_name for envelope in wanted} - {envelope.queue_name for envelope in rung}
-    if not missing or not runtime().config.run_queue_create_command_on_startup or runtime().publisher.breaker.is_open:
+    if (
+        not missing
+        or not runtime().config.run_queue_create_command_on_startup
+        or runtime().publisher.breaker.is_open
+    ):
         return rung
     if not declare([runtime().queue(name) for name in missing if name in runtime().queues]):
         return rung
@@ -77,7 +82,7 @@ def publish_declaring(envelopes: Iterable[Envelope]) -> list[Envelope]:
 
 
 def declare(queues: Iterable[AnyQueue] | None = None) -> bool:
-    """Declare topics and subscriptions as a serving process does when it starts; all queues if none are named.
+    """Declare topics and subscriptions as a serving process does when it starts; by default of all queues.
 
     Returns:
         Whether Pub/Sub could be asked. It being away stops nothing.
@@ -113,7 +118,9 @@ def _declare_until_done() -> None:
 def _publish_batch(queue_name: str, batch: list[Envelope]) -> None:
     topic = runtime().topics.get(queue_name)
     if topic is None:
-        raise PubSubMissing(f"queue {queue_name!r} is not in I3TASKS any more: list it until its tasks are done")
+        raise PubSubMissing(
+            f"queue {queue_name!r} is not in I3TASKS any more: list it until its tasks are done"
+        )
     key = runtime().keys[0]
     runtime().publisher.publish(topic, [encode(envelope, key) for envelope in batch])
 

@@ -10,7 +10,6 @@ from i3tasks_core.config import PullQueue
 from i3tasks_core.errors import I3TasksError
 from i3tasks_core.pubsub.subscriber import Subscriber
 from i3tasks_core.worker import Worker
-
 from i3tasks_django.delivery import Delivery
 from i3tasks_django.publishing import declare
 from i3tasks_django.runtime import Runtime, runtime

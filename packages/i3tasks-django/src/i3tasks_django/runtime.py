@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+
 from i3tasks_core import names
 from i3tasks_core.config import AnyQueue, I3TasksSettings, Problem, PubSubConfig, pubsub_problems
 from i3tasks_core.envelope import derive_key
@@ -18,7 +19,6 @@ from i3tasks_core.errors import UnknownQueue
 from i3tasks_core.lease import Heart
 from i3tasks_core.pubsub.clients import Clients
 from i3tasks_core.pubsub.publisher import Publisher
-
 from i3tasks_django import store
 
 _SETTINGS = frozenset({"I3TASKS", "PUBSUB_CONFIG", "SECRET_KEY", "SECRET_KEY_FALLBACKS"})

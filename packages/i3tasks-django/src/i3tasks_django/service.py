@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import django
 from django.core.exceptions import ImproperlyConfigured
+
 from i3tasks_core import log
 
 
@@ -22,7 +23,10 @@ def start(service: str) -> None:
     # A console script does not see the folder it is run from; the project usually lies there.
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - a str is what sys.path holds
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        leave(service, "DJANGO_SETTINGS_MODULE is not set: write the project's settings module, e.g. shop.settings")
+        leave(
+            service,
+            "DJANGO_SETTINGS_MODULE is not set: write the project's settings module, e.g. shop.settings",
+        )
     try:
         django.setup()
     except (ImportError, ImproperlyConfigured) as error:
@@ -48,28 +52,29 @@ def environment_number(service: str, name: str, default: int, least: int = 0) ->
 
 
 def _require_app(service: str) -> None:
-    from django.apps import apps  # noqa: PLC0415 - nothing of Django's before setup()
+    from django.apps import apps
 
     if not apps.is_installed("i3tasks_django"):
         leave(service, 'INSTALLED_APPS does not list "i3tasks_django": add it')
 
 
 def _require_sound_settings(service: str) -> None:
-    from i3tasks_django.checks import problems  # noqa: PLC0415
+    from i3tasks_django.checks import problems
 
     if found := problems():
         leave(service, "; ".join(map(str, found)))
 
 
 def _require_tables(service: str) -> None:
-    from i3tasks_django.models import TaskExecutionTry  # noqa: PLC0415
-    from i3tasks_django.store.database import TRANSIENT, connection  # noqa: PLC0415
+    from django.apps import apps
+
+    from i3tasks_django.store.database import TRANSIENT, connection
 
     try:
         tables = connection().introspection.table_names()
     except TRANSIENT:
         return  # a database that is away now may be back in a moment: that stops no service
-    if TaskExecutionTry._meta.db_table not in tables:
+    if apps.get_model("i3tasks_django", "TaskExecutionTry")._meta.db_table not in tables:
         leave(service, "the database has no tables for tasks: run python manage.py migrate")
 
 

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from asgiref.sync import async_to_sync
+
 from i3tasks_core.errors import TaskTimeout
 from i3tasks_core.payload import check_arguments
 from i3tasks_core.registry import MAX_NAME, TaskDefinition, register
 from i3tasks_core.retry import RetryPolicy
-
 from i3tasks_django.handles import ChainHandle
 
 P = ParamSpec("P")
@@ -60,7 +60,7 @@ class Task(Generic[P, R]):
             TypeError: the arguments do not fit the function, or one of them is not JSON; nothing is written.
             UnknownQueue: the task's queue is not in the settings; nothing is written.
         """
-        from i3tasks_django.delivery import call_later  # noqa: PLC0415 - models load after tasks may be imported
+        from i3tasks_django.delivery import call_later
 
         call = self._checked(args, kwargs)
         return ChainHandle(call_later(self._new_call(*call)))
@@ -75,7 +75,7 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON.
         """
-        from i3tasks_django.delivery import call_now  # noqa: PLC0415
+        from i3tasks_django.delivery import call_now
 
         value: R = call_now(self._new_call(*self._checked(args, kwargs)))[1]
         return value
@@ -104,7 +104,9 @@ class Task(Generic[P, R]):
             queue_name=queue_name or self._queue_name,
         )
 
-    def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _checked(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -113,8 +115,8 @@ class Task(Generic[P, R]):
         return args, kwargs
 
     def _new_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        from i3tasks_django.runtime import runtime  # noqa: PLC0415
-        from i3tasks_django.store import NewCall  # noqa: PLC0415
+        from i3tasks_django.runtime import runtime
+        from i3tasks_django.store import NewCall
 
         retries = self.definition.max_retries
         return NewCall(
@@ -128,9 +130,9 @@ class Task(Generic[P, R]):
 
 
 @overload
-def TaskDecorator(func: Callable[P, R]) -> Task[P, R]: ...  # noqa: N802 - the documented name
+def TaskDecorator(func: Callable[P, R]) -> Task[P, R]: ...
 @overload
-def TaskDecorator(  # noqa: N802
+def TaskDecorator(
     *,
     bind: bool = ...,
     queue_name: str = ...,
@@ -182,7 +184,7 @@ def TaskDecorator(  # noqa: N802
 task = TaskDecorator
 
 
-def _define(func: Callable[..., Any], *, options: dict[str, Any]) -> Task[..., Any]:
+def _define(func: Any, *, options: dict[str, Any]) -> Task[..., Any]:
     if not callable(func) or not hasattr(func, "__qualname__"):
         raise TypeError(f"@task takes a function, not {func!r}: write @task or @task(queue_name=…)")
     definition = TaskDefinition(
@@ -222,7 +224,7 @@ def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signat
     return signature.replace(parameters=[p for name, p in signature.parameters.items() if name != _METADATA])
 
 
-def _checked_retries(max_retries: int | None) -> int | None:
+def _checked_retries(max_retries: Any) -> int | None:
     if max_retries is not None and (not isinstance(max_retries, int) or max_retries < 0):
         raise ValueError(f"max_retries={max_retries!r}: write a whole number, 0 or more, or None")
     return max_retries

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from django.core.handlers.wsgi import WSGIRequest, get_script_name
 from django.http import HttpRequest, HttpResponse
 from django.urls import set_script_prefix
+
 from i3tasks_core import events
 from i3tasks_core.config import AnyQueue, PushQueue
-
 from i3tasks_django.publishing import declare_in_background
 from i3tasks_django.runtime import runtime
 from i3tasks_django.views.beat import beat

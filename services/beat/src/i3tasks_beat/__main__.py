@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+
 from i3tasks_django.service import environment_number, leave, start
 
 SERVICE = "i3tasks-beat"
@@ -18,7 +19,7 @@ def main() -> None:
     """
     start(SERVICE)
     # Nothing of Django's may be imported before start() has set it up.
-    from i3tasks_django.beating import run_beat  # noqa: PLC0415
+    from i3tasks_django.beating import run_beat
 
     port = environment_number(SERVICE, "PORT", 8080)
     try:

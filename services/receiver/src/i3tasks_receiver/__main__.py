@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+
 from i3tasks_django.service import environment_number, start
 
 SERVICE = "i3tasks-receiver"
@@ -23,7 +24,7 @@ class Receiver(BaseApplication):  # type: ignore[misc]  # gunicorn carries no ty
 
     def load(self) -> Any:
         # In the worker process: nothing that opens a connection may come before the fork.
-        from i3tasks_django.wsgi import receiver  # noqa: PLC0415
+        from i3tasks_django.wsgi import receiver
 
         return receiver()
 
@@ -35,7 +36,7 @@ def main() -> None:
     I3TASKS_GRACE_SECONDS (8) and I3TASKS_LOG_LEVEL.
     """
     start(SERVICE)
-    from django.db import connections  # noqa: PLC0415 - nothing of Django's before start()
+    from django.db import connections
 
     connections.close_all()  # gunicorn forks: no connection may be shared
     Receiver(
@@ -45,7 +46,7 @@ def main() -> None:
             "workers": environment_number(SERVICE, "I3TASKS_PROCESSES", 1, least=1),
             "threads": environment_number(SERVICE, "I3TASKS_THREADS", 8, least=1),
             "graceful_timeout": environment_number(SERVICE, "I3TASKS_GRACE_SECONDS", 8),
-            "timeout": 0,  # a push task may take its 570 s; a thread that hangs loses its lease, not its worker
+            "timeout": 0,  # a push task may take its 570 s, and a heartbeat of ours watches it
             "keepalive": 75,  # Pub/Sub keeps its connections
             "control_socket_disable": True,
             "loglevel": "warning",

@@ -2,91 +2,161 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import i3tasks_core.identifiers
 from django.db import migrations, models
+
+import i3tasks_core.identifiers
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='TaskExecution',
+            name="TaskExecution",
             fields=[
-                ('id', models.UUIDField(default=i3tasks_core.identifiers.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('task_path', models.CharField(max_length=200)),
-                ('task_name', models.CharField(max_length=200)),
-                ('task_args', models.JSONField(default=list)),
-                ('task_kwargs', models.JSONField(default=dict)),
-                ('queue_name', models.CharField(max_length=200)),
-                ('state', models.CharField(choices=[('pending', 'pending'), ('success', 'success'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='pending', max_length=16)),
-                ('max_retries', models.PositiveIntegerField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('cancel_requested_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=i3tasks_core.identifiers.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("task_path", models.CharField(max_length=200)),
+                ("task_name", models.CharField(max_length=200)),
+                ("task_args", models.JSONField(default=list)),
+                ("task_kwargs", models.JSONField(default=dict)),
+                ("queue_name", models.CharField(max_length=200)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("success", "success"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("max_retries", models.PositiveIntegerField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("cancel_requested_at", models.DateTimeField(null=True)),
             ],
             options={
-                'verbose_name': 'task execution',
+                "verbose_name": "task execution",
             },
         ),
         migrations.CreateModel(
-            name='TaskExecutionTry',
+            name="TaskExecutionTry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('try_number', models.PositiveIntegerField(default=1)),
-                ('state', models.CharField(choices=[('pending', 'pending'), ('running', 'running'), ('success', 'success'), ('failed', 'failed'), ('lost', 'lost'), ('cancelled', 'cancelled')], default='pending', max_length=16)),
-                ('asked_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('run_after', models.DateTimeField(null=True)),
-                ('next_publish_at', models.DateTimeField()),
-                ('publish_count', models.PositiveIntegerField(default=0)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('fence', models.PositiveIntegerField(default=0)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('worker', models.CharField(default='', max_length=100)),
-                ('error_class', models.CharField(default='', max_length=200)),
-                ('error_message', models.TextField(default='')),
-                ('traceback', models.TextField(default='')),
-                ('task_execution', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='tries', to='i3tasks_django.taskexecution')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("try_number", models.PositiveIntegerField(default=1)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("running", "running"),
+                            ("success", "success"),
+                            ("failed", "failed"),
+                            ("lost", "lost"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                    ),
+                ),
+                ("asked_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("run_after", models.DateTimeField(null=True)),
+                ("next_publish_at", models.DateTimeField()),
+                ("publish_count", models.PositiveIntegerField(default=0)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("fence", models.PositiveIntegerField(default=0)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("worker", models.CharField(default="", max_length=100)),
+                ("error_class", models.CharField(default="", max_length=200)),
+                ("error_message", models.TextField(default="")),
+                ("traceback", models.TextField(default="")),
+                (
+                    "task_execution",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tries",
+                        to="i3tasks_django.taskexecution",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'task execution try',
-                'verbose_name_plural': 'task execution tries',
+                "verbose_name": "task execution try",
+                "verbose_name_plural": "task execution tries",
             },
         ),
         migrations.CreateModel(
-            name='TaskExecutionResult',
+            name="TaskExecutionResult",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('result', models.JSONField(null=True)),
-                ('task_execution_try', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='result', to='i3tasks_django.taskexecutiontry')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("result", models.JSONField(null=True)),
+                (
+                    "task_execution_try",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="result",
+                        to="i3tasks_django.taskexecutiontry",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'task result',
+                "verbose_name": "task result",
             },
         ),
         migrations.AddIndex(
-            model_name='taskexecutiontry',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['next_publish_at'], name='i3tasks_to_publish'),
+            model_name="taskexecutiontry",
+            index=models.Index(
+                condition=models.Q(("state", "pending")),
+                fields=["next_publish_at"],
+                name="i3tasks_to_publish",
+            ),
         ),
         migrations.AddIndex(
-            model_name='taskexecutiontry',
-            index=models.Index(condition=models.Q(('state', 'running')), fields=['id'], name='i3tasks_running'),
+            model_name="taskexecutiontry",
+            index=models.Index(
+                condition=models.Q(("state", "running")), fields=["id"], name="i3tasks_running"
+            ),
         ),
         migrations.AddIndex(
-            model_name='taskexecutiontry',
-            index=models.Index(fields=['asked_at'], name='i3tasks_asked_at'),
+            model_name="taskexecutiontry",
+            index=models.Index(fields=["asked_at"], name="i3tasks_asked_at"),
         ),
         migrations.AddConstraint(
-            model_name='taskexecutiontry',
-            constraint=models.UniqueConstraint(fields=('task_execution', 'try_number'), name='i3tasks_try_number'),
+            model_name="taskexecutiontry",
+            constraint=models.UniqueConstraint(
+                fields=("task_execution", "try_number"), name="i3tasks_try_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='taskexecutiontry',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['pending', 'running'])), fields=('task_execution',), name='i3tasks_one_unfinished_try'),
+            model_name="taskexecutiontry",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["pending", "running"])),
+                fields=("task_execution",),
+                name="i3tasks_one_unfinished_try",
+            ),
         ),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models.functions import Now
+
 from i3tasks_core.identifiers import uuid7
 from i3tasks_core.states import ExecutionState
 
@@ -22,7 +23,9 @@ class TaskExecution(models.Model):
     task_kwargs = models.JSONField(default=dict)
     queue_name = models.CharField(max_length=200)
     state = models.CharField(
-        max_length=16, default=ExecutionState.PENDING.value, choices=[(s.value, s.value) for s in ExecutionState]
+        max_length=16,
+        default=ExecutionState.PENDING.value,
+        choices=[(s.value, s.value) for s in ExecutionState],
     )
     max_retries = models.PositiveIntegerField()
     created_at = models.DateTimeField(db_default=Now())

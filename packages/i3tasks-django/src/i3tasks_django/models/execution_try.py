@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
-from i3tasks_core.states import UNFINISHED, TryState
 
+from i3tasks_core.states import UNFINISHED, TryState
 from i3tasks_django.models.execution import TaskExecution
 
 
@@ -54,7 +54,11 @@ class TaskExecutionTry(models.Model):
         ]
         # None on lease_until: a heartbeat that changes no index stays a heap-only update.
         indexes = [
-            models.Index(fields=["next_publish_at"], condition=Q(state=TryState.PENDING.value), name="i3tasks_to_publish"),
+            models.Index(
+                fields=["next_publish_at"],
+                condition=Q(state=TryState.PENDING.value),
+                name="i3tasks_to_publish",
+            ),
             models.Index(fields=["id"], condition=Q(state=TryState.RUNNING.value), name="i3tasks_running"),
             models.Index(fields=["asked_at"], name="i3tasks_asked_at"),
         ]

@@ -10,7 +10,9 @@ from i3tasks_django.models.execution_try import TaskExecutionTry
 class TaskExecutionResult(models.Model):
     """The return value of a try that succeeded; absent when that was None."""
 
-    task_execution_try = models.OneToOneField(TaskExecutionTry, on_delete=models.CASCADE, related_name="result")
+    task_execution_try = models.OneToOneField(
+        TaskExecutionTry, on_delete=models.CASCADE, related_name="result"
+    )
     result = models.JSONField(null=True)
 
     class Meta:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
-from i3tasks_core.states import ExecutionState, TryState
 
+from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.store.database import alias
 

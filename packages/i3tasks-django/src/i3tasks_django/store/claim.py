@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from i3tasks_core.claim import Claim
-
 from i3tasks_django.store.database import as_datetime, as_uuid, dialect, placeholders, resilient, rows
 
 UNREGISTERED_PATIENCE = timedelta(minutes=15)
@@ -48,7 +47,20 @@ RETURNING id, fence, task_execution_id, try_number, asked_at, COALESCE(run_after
 
 
 def _as_claim(row: tuple[object, ...]) -> Claim:
-    try_id, fence, execution_id, try_number, asked_at, overdue, max_retries, queue, path, name, args, kwargs = row
+    (
+        try_id,
+        fence,
+        execution_id,
+        try_number,
+        asked_at,
+        overdue,
+        max_retries,
+        queue,
+        path,
+        name,
+        args,
+        kwargs,
+    ) = row
     return Claim(
         try_id=int(str(try_id)),
         fence=int(str(fence)),

@@ -10,11 +10,11 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Now
+
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.registry import TaskDefinition
 from i3tasks_core.states import TryState
-
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.store.database import alias
 

@@ -12,9 +12,15 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from i3tasks_core import events
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
+from i3tasks_core import events
 from i3tasks_django.models import TaskExecutionTry
 
 T = TypeVar("T")
@@ -70,7 +76,8 @@ def rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
     """Run one statement and fetch what it returns."""
     with connection().cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        fetched: list[tuple[Any, ...]] = cursor.fetchall()
+        return fetched
 
 
 def as_uuid(value: Any) -> UUID:
@@ -86,7 +93,7 @@ def placeholders(count: int) -> str:
 
 
 def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
-    """Run a transaction of ours again, on a new connection if need be, while the failure may be a passing one.
+    """Run a transaction of ours again, on a new connection if need be, while its failure may be passing.
 
     Args:
         statement: its name, for the log.

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from i3tasks_core.claim import Claim
-
 from i3tasks_django.store.database import dialect, rows
 
 

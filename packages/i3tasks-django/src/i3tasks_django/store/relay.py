@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F, Max
 from django.db.models.functions import Now
+
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import TryState
-
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.database import alias, as_datetime, as_uuid, dialect, resilient, rows
 
@@ -106,14 +106,13 @@ def _forgotten(again: list[_Due]) -> set[int]:
     Either tries asked for later are being run already, or nobody has claimed anything of the queue for a
     minute. Both are read off the running tries: a small set with an index of its own.
     """
-    reached = {
-        queue_name: latest
-        for queue_name, latest in TaskExecutionTry.objects.using(alias())
+    reached = dict(
+        TaskExecutionTry.objects.using(alias())
         .filter(state=TryState.RUNNING, started_at__gt=Now() - RECENT)
         .values_list("task_execution__queue_name")
         .annotate(Max("asked_at"))
         .values_list("task_execution__queue_name", "asked_at__max")
-    }
+    )
     return {
         item.envelope.try_id
         for item in again

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from django.db.models import Q
 from django.db.models.functions import Now
+
 from i3tasks_core.claim import Claim
 from i3tasks_core.states import TryState
-
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.database import alias, resilient
 

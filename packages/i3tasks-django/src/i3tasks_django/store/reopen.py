@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Max
+
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import ExecutionState
-
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.store.create import add_try
 from i3tasks_django.store.database import alias

@@ -8,10 +8,10 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
+
 from i3tasks_core import outcome
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import ExecutionState, TryState
-
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.store.create import add_try
 from i3tasks_django.store.database import alias, resilient

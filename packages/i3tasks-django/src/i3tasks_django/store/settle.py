@@ -9,11 +9,11 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, Q, Value, When
 from django.db.models.functions import Now
+
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.outcome import Outcome
 from i3tasks_core.states import ExecutionState, TryState
-
 from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry
 from i3tasks_django.store.create import add_try
 from i3tasks_django.store.database import alias, resilient
@@ -76,7 +76,7 @@ def was_settled(claim: Claim, outcome: Outcome) -> bool:
 
 
 def end_try(guard: Q, outcome: Outcome) -> bool:
-    """Close the try's row if the guard still holds. First of all writes: the row is locked before any other."""
+    """Close the try's row if the guard still holds. The first of all writes: this row is locked first."""
     error = outcome.error
     changed = (
         TaskExecutionTry.objects.using(alias())

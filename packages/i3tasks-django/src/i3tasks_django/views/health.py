@@ -38,7 +38,9 @@ def probe(*checks: Check) -> Callable[[HttpRequest], HttpResponse]:
     @require_safe
     def view(_request: HttpRequest) -> HttpResponse:
         wrong = [problem for check in checks if (problem := check())]
-        return JsonResponse({"status": "unavailable" if wrong else "ok", "problems": wrong}, status=503 if wrong else 200)
+        return JsonResponse(
+            {"status": "unavailable" if wrong else "ok", "problems": wrong}, status=503 if wrong else 200
+        )
 
     return view
 

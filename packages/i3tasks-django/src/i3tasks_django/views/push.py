@@ -11,13 +11,13 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
+
 from i3tasks_core import events
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.errors import EnvelopeError, SignatureError
-
 from i3tasks_django.delivery import Delivery, Verdict
 from i3tasks_django.runtime import Runtime, runtime
-from i3tasks_django.store.database import TRANSIENT, alias
+from i3tasks_django.store.database import TRANSIENT
 
 RETRY_AFTER = "10"
 
@@ -60,9 +60,6 @@ def _read(delivery: Delivery, body: bytes) -> Envelope:
         message: dict[str, Any] = json.loads(body)["message"]
         data = base64.b64decode(message["data"], validate=True)
         attributes = dict(message.get("attributes") or {})
-        signature = attributes.get("signature", "")
-        if not isinstance(signature, str):
-            raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise EnvelopeError("the body is not a Pub/Sub push message") from error
     return delivery.read(data, attributes)

@@ -7,7 +7,7 @@ from django.utils.crypto import constant_time_compare
 
 
 def has_token(request: HttpRequest, token: str | None) -> bool:
-    """Whether the request carries the token as ``Authorization: Bearer`` or ``?token=``; no token lets nobody in."""
+    """Whether it carries the token, as ``Authorization: Bearer`` or ``?token=``; None lets nobody in."""
     if token is None:
         return False
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+
 from i3tasks_core.errors import PubSubError
 from i3tasks_core.pubsub.provisioning import Finding, provision
-
 from i3tasks_django.runtime import runtime
 
 

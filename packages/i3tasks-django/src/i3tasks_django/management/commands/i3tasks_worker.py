@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from i3tasks_core.errors import I3TasksError
 
+from i3tasks_core.errors import I3TasksError
 from i3tasks_django.pulling import CONCURRENCY, pull_queue, run_worker
 
 
@@ -15,7 +15,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--queue", required=True, help="name of a PullQueue in I3TASKS")
-        parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="tasks at a time (%(default)s)")
+        parser.add_argument(
+            "--concurrency", type=int, default=CONCURRENCY, help="tasks at a time (%(default)s)"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if options["concurrency"] < 1:
