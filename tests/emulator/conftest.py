@@ -6,6 +6,7 @@ import pytest
 from emulator_client import PubSub, Target
 from emulator_endpoint import Endpoint
 from emulator_process import emulator_process
+
 from google_emulator import find_jar, google_emulator
 
 

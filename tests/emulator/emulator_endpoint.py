@@ -1,5 +1,6 @@
 """A push endpoint that does as it is told and remembers what it was sent."""
 
+import contextlib
 import json
 import threading
 import time
@@ -60,7 +61,8 @@ class Endpoint:
         self._server.server_close()
         self._thread.join(10)
 
-    def _arrived(self, request: PushRequest) -> int:
+    def respond(self, request: PushRequest) -> int:
+        """Note the request and return the status it gets; called by the server."""
         with self._changed:
             self.requests.append(request)
             self.open_count += 1
@@ -76,7 +78,7 @@ class Endpoint:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Python's default of 5 makes the kernel drop connections that come in a burst, and the client waits a second.
+    # With Python's default of 5 the kernel drops connections of a burst, and the client waits a second.
     request_queue_size = 128
 
 
@@ -88,16 +90,14 @@ def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             request = PushRequest(self.path, dict(self.headers), body, self.client_address[1])
-            self.send_response(endpoint._arrived(request))
+            self.send_response(endpoint.respond(request))
             self.send_header("content-length", "0")
             self.end_headers()
 
         def handle(self) -> None:
             # Nobody is left to read the answer of an abandoned request.
-            try:
+            with contextlib.suppress(ConnectionError):
                 super().handle()
-            except ConnectionError:
-                pass
 
         def log_message(self, *args: object) -> None:
             pass

@@ -39,11 +39,11 @@ def exhumed(pubsub: PubSub) -> ReceivedMessage:
 
 def test_a_refused_message_rests_longer_each_time(pubsub: PubSub) -> None:
     pubsub.target.embedded_only("it rests for two or three seconds, and not at all the first time")
-    policy = {"minimum_backoff": duration(0.2), "maximum_backoff": duration(0.5)}
+    policy = {"minimum_backoff": duration(0.1), "maximum_backoff": duration(0.3)}
     pubsub.subscription(retry_policy=policy)
     pubsub.publish(b"one")
     received = pubsub.pull_one()
-    for rest in (0.2, 0.4, 0.5, 0.5):
+    for rest in (0.1, 0.2, 0.3, 0.3):
         pubsub.nack(received)
         refused = time.monotonic()
         received = pubsub.pull_one()
@@ -51,7 +51,7 @@ def test_a_refused_message_rests_longer_each_time(pubsub: PubSub) -> None:
 
 
 def test_an_expired_message_rests_too(pubsub: PubSub) -> None:
-    policy = {"minimum_backoff": duration(1), "maximum_backoff": duration(1)}
+    policy = {"minimum_backoff": duration(0.5), "maximum_backoff": duration(0.5)}
     pubsub.subscription(retry_policy=policy)
     pubsub.publish(b"one")
     pubsub.modify(pubsub.pull_one(), seconds=1)
@@ -59,18 +59,18 @@ def test_an_expired_message_rests_too(pubsub: PubSub) -> None:
 
     pubsub.pull_one()
 
-    least = pubsub.target.differs(1.95, google=0.9, because="it has no backoff on expiry")
+    least = pubsub.target.differs(1.45, google=0.9, because="it has no backoff on expiry")
     assert least < time.monotonic() - shortened < 5
 
 
-def test_a_message_that_is_refused_too_often_becomes_a_dead_letter(pubsub: PubSub) -> None:
+def test_a_message_that_is_refused_and_expires_too_often_becomes_a_dead_letter(pubsub: PubSub) -> None:
     with_dead_letters(pubsub)
     (message_id,) = pubsub.publish(b"poison", color="red")
     attempts = []
-    for _ in range(5):
+    for deadline in (0, 0, 0, 0, 1):
         received = pubsub.pull_one()
         attempts.append(received.delivery_attempt)
-        pubsub.nack(received)
+        pubsub.modify(received, seconds=deadline)
 
     letter = exhumed(pubsub)
 
@@ -81,25 +81,15 @@ def test_a_message_that_is_refused_too_often_becomes_a_dead_letter(pubsub: PubSu
     assert attributes["CloudPubSubDeadLetterSourceSubscription"] == "the-subscription"
     assert attributes["CloudPubSubDeadLetterSourceSubscriptionProject"] == pubsub.project.split("/")[1]
     assert attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
-    assert received.message.publish_time.strftime("%Y-%m-%dT%H:%M:%S") in (
-        attributes["CloudPubSubDeadLetterSourceTopicPublishTime"]
+    assert (
+        received.message.publish_time.strftime("%Y-%m-%dT%H:%M:%S")
+        in (attributes["CloudPubSubDeadLetterSourceTopicPublishTime"])
     )
     assert letter.message.data == b"poison"
     assert letter.message.message_id != message_id
 
 
-def test_an_expired_lease_counts_as_an_attempt(pubsub: PubSub) -> None:
-    with_dead_letters(pubsub)
-    pubsub.publish(b"poison")
-    for _ in range(4):
-        pubsub.nack(pubsub.pull_one())
-    pubsub.modify(pubsub.pull_one(), seconds=1)
-
-    assert exhumed(pubsub).message.data == b"poison"
-
-
 def test_without_a_topic_for_dead_letters_the_message_is_tried_on(pubsub: PubSub) -> None:
-    pubsub.target.embedded_only("it drops the message")
     with_dead_letters(pubsub)
     path = pubsub.topic_path("the-dead")
     pubsub.publisher.delete_topic(topic=path, retry=None, timeout=10)
@@ -112,7 +102,7 @@ def test_without_a_topic_for_dead_letters_the_message_is_tried_on(pubsub: PubSub
 
 
 def test_a_push_that_fails_too_often_becomes_a_dead_letter(pubsub: PubSub, endpoint) -> None:
-    pubsub.target.embedded_only("failed pushes do not reach the dead-letter topic in time")
+    pubsub.target.embedded_only("its pushes rest three seconds between attempts, so five take too long")
     endpoint.answer = lambda request: 500
     with_dead_letters(
         pubsub,
