@@ -7,7 +7,10 @@ for ``pubsub`` runs once against the embedded Pub/Sub and once against Google's 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,8 +25,11 @@ from django.conf import settings as django_settings  # noqa: E402
 from django.test import override_settings  # noqa: E402
 
 import databases  # noqa: E402
+import google_emulator  # noqa: E402
 import postgres  # noqa: E402
+from i3tasks_core.config import PubSubConfig  # noqa: E402
 from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
+from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -54,22 +60,63 @@ def database(request: pytest.FixtureRequest) -> Iterator[databases.Database]:
         databases.clear()
 
 
+@pytest.fixture(scope="session")
+def embedded_target() -> Iterator[str]:
+    with EmbeddedPubSub() as server:
+        yield server.target
+
+
+@pytest.fixture(scope="session")
+def google_target() -> Iterator[str]:
+    if google_emulator.find_jar() is None:
+        pytest.skip("Google's Pub/Sub emulator is not installed: only the embedded one was tested")
+    with google_emulator.google_emulator() as target:
+        yield target
+
+
 @pytest.fixture
-def i3tasks() -> Iterator[Any]:
+def override() -> Iterator[Callable[..., Runtime]]:
+    """Change Django settings until the test ends: ``override(DEBUG=True)``; undone in reverse order."""
+    with ExitStack() as stack:
+
+        def change(**fields: Any) -> Runtime:
+            stack.enter_context(override_settings(**fields))
+            return runtime()
+
+        yield change
+
+
+@pytest.fixture
+def i3tasks(override: Callable[..., Runtime]) -> Callable[..., Runtime]:
     """Change fields of the I3TASKS setting: ``i3tasks(force_sync=True)``."""
-    from dataclasses import replace
+    return lambda **fields: override(I3TASKS=replace(django_settings.I3TASKS, **fields))
 
-    overrides: list[override_settings] = []
 
-    def change(**fields: Any) -> Runtime:
-        override = override_settings(I3TASKS=replace(django_settings.I3TASKS, **fields))
-        override.enable()
-        overrides.append(override)
-        return runtime()
+@pytest.fixture(params=["embedded", pytest.param("google", marks=pytest.mark.google)])
+def pubsub(request: pytest.FixtureRequest, override: Callable[..., Runtime]) -> Iterator[PubSubConfig]:
+    """A Pub/Sub with a project of its own, so that nothing is left over from another test."""
+    target: str = request.getfixturevalue(f"{request.param}_target")
+    yield from _project_on(target, override)
 
-    yield change
-    for override in reversed(overrides):
-        override.disable()
+
+@pytest.fixture
+def embedded_pubsub(embedded_target: str, override: Callable[..., Runtime]) -> Iterator[PubSubConfig]:
+    """The embedded one only: for what does not depend on whose Pub/Sub it is."""
+    yield from _project_on(embedded_target, override)
+
+
+@pytest.fixture
+def settings_for_google_cloud(override: Callable[..., Runtime]) -> None:
+    """Settings as in production; nothing of Google's is reached by them."""
+    override(PUBSUB_CONFIG={"EMULATOR": False, "PROJECT_ID": "production", "CREDENTIALS": None}, DEBUG=False)
+
+
+def _project_on(target: str, override: Callable[..., Runtime]) -> Iterator[PubSubConfig]:
+    current = override(
+        PUBSUB_CONFIG={"EMULATOR": True, "HOST": target, "PROJECT_ID": f"p{uuid.uuid4().hex[:12]}"}
+    )
+    yield current.pubsub
+    current.clients.close()
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@
 CPython can raise an exception in another thread between two of its bytecodes, so Python code is stopped
 at once and a blocking call in C when it comes back. Nothing else can stop a thread.
 https://docs.python.org/3/c-api/threads.html#c.PyThreadState_SetAsyncExc
+
+The exception may arrive anywhere, in this module's own lines too. So the watched thread never takes a lock
+that others need: interrupted between taking it and releasing it, it would hold it for ever
+(test_the_watchdog_outlives_blocks_that_end_as_it_fires).
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import ctypes
 import heapq
 import itertools
 import os
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -19,55 +24,121 @@ from datetime import timedelta
 
 from i3tasks_core.errors import TaskTimeout
 
+_LONGEST_WAIT = 3600.0  # seconds; a lock refuses to wait for centuries, a timeout may ask for them
+_SWEEP_AT = 1000
+
 
 class _Deadline:
-    __slots__ = ("fired", "over", "thread_id")
+    """Armed until its block ends or the watchdog fires it, whichever comes first.
 
-    def __init__(self, thread_id: int) -> None:
-        self.thread_id = thread_id
-        self.fired = self.over = False
+    Attributes:
+        around: the deadline of the block around this one.
+        fired: the watchdog was first.
+        raised: held until the watchdog has raised the exception.
+    """
+
+    __slots__ = ("_armed", "around", "at", "fired", "raised", "thread_id")
+
+    def __init__(self, at: float, around: _Deadline | None) -> None:
+        self.at, self.around = at, around
+        self.thread_id = threading.get_ident()
+        self.fired = False
+        self.raised = threading.Lock()
+        self.raised.acquire()
+        self._armed = [True]
+
+    def disarm(self) -> bool:
+        """Whether this call was the one that did it."""
+        try:
+            self._armed.pop()  # atomic, and no lock to leave behind
+        except IndexError:
+            return False
+        return True
+
+    def is_open(self) -> bool:
+        """Armed, and every block around it as well.
+
+        When an outer deadline's exception keeps ``finish`` from disarming an inner one, the inner one must
+        not fire into whatever the thread does next.
+        """
+        deadline: _Deadline | None = self
+        while deadline is not None and deadline._armed:
+            deadline = deadline.around
+        return deadline is None
 
 
 class _Watchdog:
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)  # threads do not survive a fork
+
+    def _reset(self) -> None:
+        self._new: queue.SimpleQueue[_Deadline] = queue.SimpleQueue()
         self._heap: list[tuple[float, int, _Deadline]] = []
         self._order = itertools.count()
-        self._pid = 0
+        self._sweep_at = _SWEEP_AT
+        self._unstarted = [True]
+        self._innermost = threading.local()
 
     def watch(self, seconds: float) -> _Deadline:
-        deadline = _Deadline(threading.get_ident())
-        with self._changed:
-            self._start()
-            heapq.heappush(self._heap, (time.monotonic() + seconds, next(self._order), deadline))
-            self._changed.notify()
+        around: _Deadline | None = getattr(self._innermost, "deadline", None)
+        while around is not None and not around.is_open():
+            around = around.around
+        deadline = _Deadline(time.monotonic() + seconds, around)
+        self._innermost.deadline = deadline
+        self._start()
+        self._new.put(deadline)
         return deadline
 
     def finish(self, deadline: _Deadline) -> None:
-        """After this returns the deadline raises nothing any more."""
-        with self._changed:
-            deadline.over = True
-            if deadline.fired:
-                # Fired but not yet delivered: take it back, or it would hit whatever runs next.
-                _raise_in(deadline.thread_id, None)
+        """After this, returned or interrupted, the deadline raises nothing any more."""
+        if deadline.disarm():
+            return
+        with deadline.raised:
+            # Raised but perhaps not delivered: take it back, or it would hit whatever runs next.
+            _raise_in(deadline.thread_id, None)
+        if deadline.around is not None and deadline.around.fired:
+            raise TaskTimeout  # a thread has room for one exception: the outer one's went with ours
 
     def _start(self) -> None:
-        if self._pid != os.getpid():  # threads do not survive a fork
-            self._pid = os.getpid()
-            self._heap.clear()
+        try:
+            self._unstarted.pop()
+        except IndexError:
+            return
+        try:
             threading.Thread(target=self._run, name="i3tasks-deadline", daemon=True).start()
+        except BaseException:
+            self._unstarted.append(True)  # or no deadline of this process would ever fire
+            raise
 
     def _run(self) -> None:
-        with self._changed:
-            while True:
-                wait = self._heap[0][0] - time.monotonic() if self._heap else None
-                if wait is None or wait > 0:
-                    self._changed.wait(wait)
-                    continue
-                deadline = heapq.heappop(self._heap)[2]
-                if not deadline.over:
-                    deadline.fired = True
-                    _raise_in(deadline.thread_id, TaskTimeout)
+        while True:
+            self._receive()
+            while self._heap and self._heap[0][0] <= time.monotonic():
+                self._fire(heapq.heappop(self._heap)[2])
+
+    def _receive(self) -> None:
+        """Wait for a new deadline, but not past the next one that is due."""
+        wait = self._heap[0][0] - time.monotonic() if self._heap else _LONGEST_WAIT
+        try:
+            deadline = self._new.get(timeout=min(max(wait, 0.0), _LONGEST_WAIT))
+        except queue.Empty:
+            return
+        heapq.heappush(self._heap, (deadline.at, next(self._order), deadline))
+        if len(self._heap) >= self._sweep_at:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget the blocks that have ended: quick tasks with long timeouts would pile up for hours."""
+        self._heap = [entry for entry in self._heap if entry[2].is_open()]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(_SWEEP_AT, 2 * len(self._heap))
+
+    def _fire(self, deadline: _Deadline) -> None:
+        if deadline.is_open() and deadline.disarm():
+            deadline.fired = True
+            _raise_in(deadline.thread_id, TaskTimeout)
+            deadline.raised.release()
 
 
 _watchdog = _Watchdog()
@@ -86,7 +157,8 @@ def within(timeout: timedelta | None) -> Iterator[None]:
         finally:
             _watchdog.finish(deadline)
     except TaskTimeout as error:
-        error.args = TaskTimeout(timeout).args  # the interpreter made it, and knew no arguments
+        if deadline.fired and error.args == TaskTimeout().args:
+            error.args = TaskTimeout(timeout).args  # the interpreter made it, and knew no arguments
         raise
 
 

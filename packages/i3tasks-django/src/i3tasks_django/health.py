@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import Coalesce, Now
 
 from i3tasks_core.config import I3TasksSettings
@@ -82,7 +82,7 @@ def _unfinished(stuck_after: timedelta) -> tuple[int, int]:
         .aggregate(
             stuck=Count("pk", filter=Q(state=TryState.RUNNING, started_at__lt=Now() - stuck_after)),
             oldest=Min(due_at, filter=Q(state=TryState.PENDING)),
-            now=Now(),
+            now=Max(Now()),
         )
     )
     age = (found["now"] - found["oldest"]).total_seconds() if found["oldest"] else 0.0

@@ -85,6 +85,17 @@ class Clients:
         )
 
 
+def bounded(seconds: float) -> dict[str, Any]:
+    """Options of a call that may take so long in all; the client's own would go on for minutes."""
+    from google.api_core import exceptions, retry
+
+    again = retry.if_exception_type(exceptions.ServiceUnavailable)
+    return {
+        "timeout": seconds,
+        "retry": retry.Retry(predicate=again, initial=0.05, maximum=0.5, timeout=seconds),
+    }
+
+
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn Google's exceptions into ours: missing, unavailable, or refused.
@@ -102,7 +113,13 @@ def translated(what: str) -> Iterator[None]:
         yield
     except api.NotFound as error:
         raise PubSubMissing(f"{what}: {error.message}") from error
-    except (api.ServerError, api.RetryError, api.TooManyRequests, auth.TransportError) as error:
+    except (
+        api.ServerError,
+        api.RetryError,
+        api.TooManyRequests,
+        auth.TransportError,
+        auth.DefaultCredentialsError,
+    ) as error:
         raise PubSubUnavailable(f"{what}: {_first_line(error)}") from error
     except (api.GoogleAPICallError, auth.GoogleAuthError) as error:
         raise PubSubError(f"{what}: {_first_line(error)}") from error

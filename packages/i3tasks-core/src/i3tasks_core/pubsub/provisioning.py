@@ -9,12 +9,12 @@ from typing import Any, Literal
 from i3tasks_core import names
 from i3tasks_core.config import AnyQueue, PushQueue
 from i3tasks_core.errors import PubSubMissing
-from i3tasks_core.pubsub.clients import Clients, translated
+from i3tasks_core.pubsub.clients import Clients, bounded, translated
 
 _PUSH_DEADLINE = 600  # a push is answered when the task is done
 _PULL_DEADLINE = 60  # a pull is acknowledged as soon as it is claimed
 _BACKOFF = (10, 600)
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 
 Action = Literal["present", "missing", "created", "drifted", "fixed"]
 
@@ -59,35 +59,37 @@ def provision(
 
 
 def _declare_topic(clients: Clients, topic: str, *, only_print: bool) -> Finding:
-    publisher = clients.publisher()
     try:
         with translated(f"look up {topic}"):
-            publisher.get_topic(topic=topic, timeout=_PATIENCE)
+            publisher = clients.publisher()
+            publisher.get_topic(topic=topic, **bounded(_PATIENCE))
     except PubSubMissing:
         if only_print:
             return Finding(resource=topic, action="missing")
         with translated(f"create {topic}"):
-            _unless_it_exists(lambda: publisher.create_topic(name=topic, timeout=_PATIENCE))
+            _unless_it_exists(lambda: publisher.create_topic(name=topic, **bounded(_PATIENCE)))
         return Finding(resource=topic, action="created")
     return Finding(resource=topic, action="present")
 
 
 def _declare_subscription(clients: Clients, wanted: Any, *, fix: bool, only_print: bool) -> Iterator[Finding]:
-    subscriber = clients.subscriber()
     try:
         with translated(f"look up {wanted.name}"):
-            have = subscriber.get_subscription(subscription=wanted.name, timeout=_PATIENCE)
+            subscriber = clients.subscriber()
+            have = subscriber.get_subscription(subscription=wanted.name, **bounded(_PATIENCE))
     except PubSubMissing:
         if not only_print:
             with translated(f"create {wanted.name}"):
-                _unless_it_exists(lambda: subscriber.create_subscription(request=wanted, timeout=_PATIENCE))
+                _unless_it_exists(
+                    lambda: subscriber.create_subscription(request=wanted, **bounded(_PATIENCE))
+                )
         yield Finding(resource=wanted.name, action="missing" if only_print else "created")
         return
     drift = dict(_drift(have, wanted))
     if fix and drift:
         request = {"subscription": wanted, "update_mask": {"paths": list(drift)}}
         with translated(f"update {wanted.name}"):
-            subscriber.update_subscription(request=request, timeout=_PATIENCE)
+            subscriber.update_subscription(request=request, **bounded(_PATIENCE))
     if not drift:
         yield Finding(resource=wanted.name, action="present")
     for field, (found, want) in drift.items():

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from i3tasks_core.errors import PubSubError, PubSubUnavailable
-from i3tasks_core.pubsub.clients import Clients, translated
+from i3tasks_core.pubsub.clients import Clients, bounded, translated
 
 MAX_MESSAGES = 1000
 """Pub/Sub's limit of one publish request: https://cloud.google.com/pubsub/quotas"""
@@ -72,7 +72,6 @@ class Publisher:
         self.breaker.reset()
 
     def _send(self, topic_path: str, messages: Sequence[Message]) -> None:
-        from google.api_core import exceptions, retry
         from google.pubsub_v1 import types
 
         if len(messages) > MAX_MESSAGES:
@@ -81,12 +80,5 @@ class Publisher:
         for data, attributes in messages:
             request.messages.add(data=data, attributes=attributes)
         self._clients.publisher().publish(
-            request=types.PublishRequest.wrap(request),
-            timeout=self._patience,
-            retry=retry.Retry(
-                predicate=retry.if_exception_type(exceptions.ServiceUnavailable),
-                initial=0.05,
-                maximum=0.5,
-                timeout=self._patience,
-            ),
+            request=types.PublishRequest.wrap(request), **bounded(self._patience)
         )

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from i3tasks_core.pubsub.clients import Clients, translated
+from i3tasks_core.pubsub.clients import Clients, bounded, translated
 
 MAX_PULL = 1000
 MAX_ACKNOWLEDGE = 1000
 """Pub/Sub takes 512 KiB a request; an acknowledgement id is up to 200 bytes or so."""
+
+_ACK_PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ class Subscriber:
         for start in range(0, len(ack_ids), MAX_ACKNOWLEDGE):
             with translated(f"acknowledge to {self._path}"):
                 self._clients.subscriber().acknowledge(
-                    subscription=self._path, ack_ids=ack_ids[start : start + MAX_ACKNOWLEDGE], timeout=5.0
+                    subscription=self._path,
+                    ack_ids=ack_ids[start : start + MAX_ACKNOWLEDGE],
+                    **bounded(_ACK_PATIENCE),
                 )
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ def _give_back(claims: Sequence[Claim], delay: timedelta, patience: float) -> No
                 lease_until=None,
                 started_at=None,
                 worker="",
-                next_publish_at=Now() + delay,
+                next_publish_at=Now() + delay if delay else Now(),
                 publish_count=0,
             )
         )

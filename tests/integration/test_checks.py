@@ -1,0 +1,172 @@
+"""A wrong setting is named with what to write instead, all of them at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import connections
+from django.test.utils import override_settings
+
+from i3tasks_core import registry
+from i3tasks_django import checks, task
+from i3tasks_django.runtime import runtime
+from i3tasks_django.types import I3TasksSettings, PullQueue, PushQueue, Queue, Schedule
+
+PUSH = PushQueue("default", "default", "https://shop.example.com/i3/tasks-push/")
+
+
+def found():
+    return {error.id: error for error in run_checks() if error.id.startswith("i3tasks.")}
+
+
+@pytest.fixture(autouse=True)
+def _sound_sqlite():
+    with override_settings():
+        yield
+
+
+def test_the_test_projects_settings_are_sound():
+    assert found() == {}
+
+
+def test_every_problem_is_told_at_once(override):
+    with (
+        override_settings(
+            PUBSUB_CONFIG={"EMULATOR": True, "PROJECT_ID": "", "CREDENTAILS": "typo"},
+            I3TASKS=I3TasksSettings(
+                namespace="9tasks",
+                default_queue=PullQueue("default", "default"),
+                default_max_retries=-1,
+                health_token="",
+                lease=timedelta(0),
+                force_sync="yes",
+            ),
+        ),
+    ):
+        errors = found()
+
+    fields = {error.msg.split(" ")[0] for error in errors.values()}
+    assert fields == {
+        "PUBSUB_CONFIG['CREDENTAILS']",
+        "PUBSUB_CONFIG['PROJECT_ID']",
+        "PUBSUB_CONFIG['HOST']",
+        "I3TASKS.namespace",
+        "I3TASKS.default_max_retries",
+        "I3TASKS.health_token",
+        "I3TASKS.lease",
+        "I3TASKS.force_sync",
+    }
+    assert all(error.hint for error in errors.values())
+
+
+def test_a_missing_setting_is_named():
+    with override_settings(I3TASKS=None, PUBSUB_CONFIG=None):
+        assert set(found()) == {"i3tasks.E001", "i3tasks.E009"}
+        with pytest.raises(
+            ImproperlyConfigured, match=r"PUBSUB_CONFIG is None: write a dict.*I3TASKS is missing"
+        ):
+            runtime()
+
+
+def test_the_default_queue_must_be_a_push_queue():
+    with override_settings(I3TASKS=I3TasksSettings("tasks", PullQueue("default", "default"))):
+        assert "I3TASKS.default_queue is PullQueue" in found()["i3tasks.E011"].msg
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PullQueue("default", "again"),
+        PullQueue("", "x"),
+        PullQueue(None, None),
+        PullQueue("späte", "x"),
+    ],
+)
+def test_a_queue_must_have_a_name_of_its_own_that_pubsub_takes(other):
+    with override_settings(I3TASKS=I3TasksSettings("tasks", PUSH, (other,))):
+        assert found().keys() == {"i3tasks.E013"}
+
+
+@pytest.mark.parametrize("endpoint", ["shop.example.com/i3/tasks-push/", "ftp://x/y", "https://x", None])
+def test_a_push_endpoint_must_be_an_address(endpoint):
+    with override_settings(I3TASKS=I3TasksSettings("tasks", PushQueue("default", "default", endpoint))):
+        assert found().keys() == {"i3tasks.E019"}
+
+
+def test_credentials_must_be_a_file_that_is_there(tmp_path):
+    setting = {"EMULATOR": False, "PROJECT_ID": "shop", "CREDENTIALS": str(tmp_path / "none.json")}
+    with override_settings(PUBSUB_CONFIG=setting):
+        assert found().keys() == {"i3tasks.E006"}
+    for absent in ({}, {"CREDENTIALS": None}, {"CREDENTIALS": False}):
+        with override_settings(PUBSUB_CONFIG={"EMULATOR": False, "PROJECT_ID": "shop", **absent}):
+            assert found() == {}
+
+
+def test_the_documented_positional_settings_are_accepted():
+    setting = I3TasksSettings(
+        "tasks.shop", PUSH, (PullQueue("heavy", "heavy"),), (Schedule("m", "f", "* * * * *", [], {}),)
+    )
+
+    assert setting.problems() == []
+    assert Queue is PushQueue
+    assert (setting.force_sync, setting.default_max_retries, setting.health_window_minutes) == (False, 3, 60)
+
+
+def test_sqlite_must_be_set_up_for_writers_that_wait_for_each_other():
+    options = connections["default"].settings_dict["OPTIONS"]
+    before = dict(options)
+    options.clear()
+    try:
+        assert found().keys() == {"i3tasks.E023", "i3tasks.E024", "i3tasks.E025"}
+    finally:
+        options.update(before)
+
+
+def test_time_zones_must_be_in_use():
+    with override_settings(USE_TZ=False):
+        assert found().keys() == {"i3tasks.E020"}
+
+
+def test_a_task_on_a_queue_that_is_not_listed_is_named(monkeypatch):
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+
+    @task(queue_name="nowhere")
+    def lost():
+        pass
+
+    assert ".lost queue_name is 'nowhere'" in found()["i3tasks.E026"].msg
+
+
+def test_another_database_is_refused(monkeypatch):
+    monkeypatch.setattr(connections["default"], "vendor", "mysql", raising=False)
+
+    assert {problem.code for problem in checks.problems()} == {"E021"}
+
+
+def test_checking_and_migrating_touch_no_network(monkeypatch):
+    monkeypatch.setattr("grpc.insecure_channel", lambda *_a, **_k: pytest.fail("a channel was opened"))
+    call_command("check")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_retries": -1}, "max_retries=-1: write a whole number"),
+        ({"timeout": 0}, "timeout=0: write a positive"),
+    ],
+)
+def test_a_wrong_option_of_a_task_is_refused_where_it_is_written(options, message):
+    with pytest.raises(ValueError, match=message):
+
+        @task(**options)
+        def never():
+            pass
+
+
+def test_a_task_must_be_a_function():
+    with pytest.raises(TypeError, match="@task takes a function"):
+        task(5)

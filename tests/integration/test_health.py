@@ -1,0 +1,164 @@
+"""The health page answers exactly the documented JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+import messages
+from i3tasks_django import store
+from i3tasks_django.models import TaskExecutionTry
+from project import tasks
+
+pytestmark = pytest.mark.usefixtures("database")
+
+client = Client()
+
+
+def get(**headers):
+    return client.get("/i3/tasks-health/", headers=headers)
+
+
+def test_an_empty_system_is_well():
+    response = get()
+
+    found = response.json()
+    assert response.status_code == 200
+    assert datetime.fromisoformat(found.pop("now")).utcoffset() == timedelta(0)
+    assert found == {
+        "status": "ok",
+        "window_minutes": 60,
+        "thresholds": {"stuck_minutes": 15, "failed_threshold": 5, "pending_age_seconds_threshold": 300},
+        "totals": {"pending": 0, "running": 0, "success": 0, "failed": 0},
+        "stuck_running": 0,
+        "oldest_pending_age_seconds": 0,
+        "problems": [],
+        "by_task": [],
+    }
+
+
+def test_tries_are_counted_by_state_and_task():
+    for _ in range(2):
+        messages.deliver(tasks.add.delay(1, 2))
+    messages.deliver(tasks.fail_for_good.delay())
+    tasks.add.delay(1, 2)
+    store.claim([messages.envelope_of(tasks.add.delay(1, 2)).try_id], lease=timedelta(minutes=1), worker="w")
+
+    found = get().json()
+    assert found["totals"] == {"pending": 1, "running": 1, "success": 2, "failed": 1}
+    assert found["by_task"] == [
+        {
+            "task_path": "project.tasks.fail_for_good",
+            "task_name": "fail_for_good",
+            "success": 0,
+            "failed": 1,
+            "running": 0,
+            "pending": 0,
+        },
+        {
+            "task_path": "project.tasks.add",
+            "task_name": "add",
+            "success": 2,
+            "failed": 0,
+            "running": 1,
+            "pending": 1,
+        },
+    ]
+
+
+def test_a_stuck_try_is_critical_also_outside_the_window():
+    store.claim([messages.envelope_of(tasks.add.delay(1, 2)).try_id], lease=timedelta(minutes=1), worker="w")
+    long_ago = Now() - timedelta(hours=5)
+    TaskExecutionTry.objects.update(started_at=long_ago, asked_at=long_ago)
+
+    response = get()
+    assert response.status_code == 503
+    assert response.json()["status"] == "critical"
+    assert response.json()["stuck_running"] == 1
+    assert response.json()["problems"] == ["1 tries have been running for more than 15 minutes"]
+    assert response.json()["totals"]["running"] == 0
+
+
+def test_an_old_pending_try_is_critical():
+    tasks.add.delay(1, 2)
+    TaskExecutionTry.objects.update(asked_at=Now() - timedelta(seconds=400))
+
+    response = get()
+    assert (response.status_code, response.json()["status"]) == (503, "critical")
+    assert 400 <= response.json()["oldest_pending_age_seconds"] < 500
+
+
+def test_a_delayed_try_ages_from_when_it_was_due():
+    tasks.add.using(run_after=timedelta(hours=1)).delay(1, 2)
+    TaskExecutionTry.objects.update(asked_at=Now() - timedelta(hours=2))
+    assert get().json()["oldest_pending_age_seconds"] == 0
+
+    TaskExecutionTry.objects.update(run_after=Now() - timedelta(seconds=30))
+    assert 30 <= get().json()["oldest_pending_age_seconds"] < 100
+
+
+def test_many_failures_are_a_warning():
+    for _ in range(6):
+        messages.deliver(tasks.fail_for_good.delay())
+
+    response = get()
+    assert (response.status_code, response.json()["status"]) == (200, "warning")
+    assert response.json()["problems"] == [
+        "6 tries have failed in the last 60 minutes; at most 5 are expected"
+    ]
+
+
+def test_lost_tries_count_as_failed():
+    store.claim([messages.envelope_of(tasks.add.delay(1, 2)).try_id], lease=timedelta(minutes=1), worker="w")
+    TaskExecutionTry.objects.update(lease_until=Now() - timedelta(seconds=1))
+    for try_id in store.expired(1):
+        store.rescue(try_id)
+
+    assert get().json()["totals"]["failed"] == 1
+
+
+def test_the_page_costs_two_queries():
+    messages.deliver(tasks.add.delay(1, 2))
+    with CaptureQueriesContext(connection) as queries:
+        get()
+    assert len(queries) == 2
+
+
+def test_a_token_is_asked_for_when_one_is_set(i3tasks):
+    i3tasks(health_token="s3cret")
+
+    assert get().status_code == 401
+    assert get(Authorization="Bearer wrong").status_code == 401
+    assert get(Authorization="Bearer gehéim").status_code == 401
+    assert get(Authorization="Bearer s3cret").status_code == 200
+    assert client.get("/i3/tasks-health/?token=s3cret").status_code == 200
+    assert client.get("/i3/tasks-health/?token=wrong").status_code == 401
+
+
+def test_the_answer_is_not_kept_by_caches():
+    assert "no-store" in get().headers["Cache-Control"]
+
+
+class TestTheBeatEndpoint:
+    def post(self, **headers):
+        return client.post("/i3/tasks-beat/", headers=headers)
+
+    def test_it_makes_a_pass_and_tells_what_it_did(self):
+        response = self.post()
+
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok", "published": 0, "rescued": 0}
+
+    def test_it_is_closed_in_production_unless_a_token_opens_it(self, i3tasks, settings_for_google_cloud):
+        assert self.post().status_code == 401
+        i3tasks(beat_token="s3cret")
+        assert self.post().status_code == 401
+        assert self.post(Authorization="Bearer s3cret").status_code == 200
+
+    def test_only_post_is_answered(self):
+        assert client.get("/i3/tasks-beat/").status_code == 405
