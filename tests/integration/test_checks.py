@@ -55,6 +55,7 @@ def test_every_problem_is_told_at_once(override):
         "PUBSUB_CONFIG['PROJECT_ID']",
         "PUBSUB_CONFIG['HOST']",
         "I3TASKS.namespace",
+        "I3TASKS.default_queue",
         "I3TASKS.default_max_retries",
         "I3TASKS.health_token",
         "I3TASKS.lease",
@@ -165,6 +166,32 @@ def test_a_wrong_option_of_a_task_is_refused_where_it_is_written(options, messag
         @task(**options)
         def never():
             pass
+
+
+def test_bound_metadata_must_have_a_place_of_its_own():
+    with pytest.raises(TypeError, match="has bind=True but no parameter task_metadata: add it"):
+
+        @task(bind=True)
+        def without(a):
+            pass
+
+    with pytest.raises(TypeError, match=r"write task_metadata last, or after a \*"):
+
+        @task(bind=True)
+        def first(task_metadata, a):
+            pass
+
+    @task(bind=True)
+    def last(a, task_metadata):
+        pass
+
+    @task(bind=True)
+    def by_keyword(a, *, task_metadata):
+        pass
+
+    @task(bind=True)
+    def among_others(a, **everything):
+        pass
 
 
 def test_a_task_must_be_a_function():

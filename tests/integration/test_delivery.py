@@ -316,6 +316,15 @@ def test_a_released_try_is_pending_as_it_was_and_not_counted():
     assert messages.deliver(handle) is Verdict.SETTLED
 
 
+def test_releasing_nothing_releases_nothing():
+    handle = tasks.add.delay(1, 2)
+    claim(handle)
+
+    store.release([])
+
+    assert messages.states(handle) == ["running"]
+
+
 def test_a_task_that_nobody_knows_waits_for_a_deploy_and_is_then_given_up(monkeypatch):
     handle = tasks.add.delay(1, 2)
     TaskExecution.objects.update(task_name="comes_with_the_next_release")
@@ -356,6 +365,16 @@ class TestCancelling:
         assert Delivery(runtime()).perform(held) is Verdict.SETTLED
         assert messages.states(handle) == ["failed"]
         assert handle.state is ExecutionState.CANCELLED
+
+    def test_a_claimed_call_that_is_handed_back_unstarted_is_cancelled(self):
+        handle = tasks.add.delay(1, 2)
+        held = claim(handle)
+        handle.cancel()
+
+        store.release([held])
+
+        assert messages.states(handle) == ["cancelled"]
+        assert handle.refresh().state is ExecutionState.CANCELLED
 
     def test_a_running_task_sees_it(self):
         handle = tasks.who_am_i.delay()

@@ -170,6 +170,21 @@ def test_a_hook_that_raises_before_ours_costs_a_delay_and_no_task(requests):
     assert relay() == 1
 
 
+def test_whatever_goes_wrong_after_the_commit_never_reaches_the_caller(requests, monkeypatch):
+    seen = []
+
+    def boom(_ids):
+        raise RuntimeError("the database went away")
+
+    monkeypatch.setattr("i3tasks_django.publishing.store.mark_published", boom)
+    with transaction.atomic():
+        tasks.add_heavy.delay(1, 2)
+        transaction.on_commit(lambda: seen.append("the hook after ours"))
+
+    assert seen == ["the hook after ours"]
+    assert requests == [1]
+
+
 def test_the_relay_reserves_nothing_while_pubsub_is_known_to_be_away():
     tasks.add_heavy.delay(1, 2)
     TaskExecutionTry.objects.update(next_publish_at=Now())

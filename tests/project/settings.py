@@ -63,7 +63,7 @@ DATABASES = {"default": POSTGRES if os.environ.get("TEST_POSTGRES_PORT") else SQ
 PUBSUB_CONFIG = {
     "EMULATOR": True,
     "HOST": os.environ.get("TEST_PUBSUB", "127.0.0.1:1"),
-    "PROJECT_ID": "test",
+    "PROJECT_ID": os.environ.get("TEST_PROJECT", "test"),
     "CREDENTIALS": None,
 }
 I3TASKS = I3TasksSettings(

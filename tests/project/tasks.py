@@ -136,3 +136,7 @@ def leave_a_transaction_open() -> None:
 @task
 def exit_the_interpreter() -> None:
     raise SystemExit(3)
+
+
+@task
+def nothing() -> None: ...

@@ -111,11 +111,16 @@ class I3TasksSettings:
 
     def problems(self) -> list[Problem]:
         """Everything wrong with these settings; an empty list when they will do."""
-        return [*self._queue_problems(), *self._number_problems(), *self._flag_problems()]
+        return [
+            *self._namespace_problems(),
+            *self._queue_problems(),
+            *self._number_problems(),
+            *self._flag_problems(),
+        ]
 
-    def _queue_problems(self) -> Iterator[Problem]:
+    def _namespace_problems(self) -> Iterator[Problem]:
         given: Any = self  # whatever stands there, not what the types promise
-        if not isinstance(given.namespace, str) or not names.is_resource_id(given.namespace):
+        if not _is_namespace(given.namespace):
             yield Problem(
                 code="E010",
                 field="I3TASKS.namespace",
@@ -123,7 +128,11 @@ class I3TasksSettings:
                 hint="write text of letters, digits, '.', '-' or '_' that starts with a letter, "
                 'e.g. "tasks.shop"',
             )
-            return
+
+    def _queue_problems(self) -> Iterator[Problem]:
+        given: Any = self  # whatever stands there, not what the types promise
+        # A wrong namespace has a problem of its own and must not hide what is wrong with the queues.
+        namespace = given.namespace if _is_namespace(given.namespace) else "tasks"
         if not isinstance(given.default_queue, PushQueue):
             yield Problem(
                 code="E011",
@@ -133,7 +142,7 @@ class I3TasksSettings:
                 "into other_queues",
             )
         else:
-            yield from _problems_of_queue("I3TASKS.default_queue", given.default_queue, given.namespace)
+            yield from _problems_of_queue("I3TASKS.default_queue", given.default_queue, namespace)
         if not isinstance(given.other_queues, tuple | list):
             yield Problem(
                 code="E012",
@@ -142,7 +151,7 @@ class I3TasksSettings:
                 hint="write a tuple of PushQueue and PullQueue",
             )
             return
-        seen = {getattr(given.default_queue, "queue_name", None)}
+        seen = {_topic(given.default_queue, namespace)}
         for index, queue in enumerate(given.other_queues):
             where = f"I3TASKS.other_queues[{index}]"
             if not isinstance(queue, PushQueue | PullQueue):
@@ -150,15 +159,16 @@ class I3TasksSettings:
                     code="E012", field=where, message=f"is {queue!r}", hint="write a PushQueue or a PullQueue"
                 )
                 continue
-            yield from _problems_of_queue(where, queue, given.namespace)
-            if queue.queue_name in seen:
+            yield from _problems_of_queue(where, queue, namespace)
+            topic = _topic(queue, namespace)
+            if topic is not None and topic in seen:
                 yield Problem(
                     code="E013",
                     field=f"{where}.queue_name",
-                    message=f"is {queue.queue_name!r} like another queue's",
+                    message=f"is {queue.queue_name!r} and gives the topic {topic!r} like another queue's",
                     hint="give every queue a name of its own; a queue is push or pull, never both",
                 )
-            seen.add(queue.queue_name)
+            seen.add(topic)
 
     def _number_problems(self) -> Iterator[Problem]:
         given: Any = self  # whatever stands there, not what the types promise
@@ -216,18 +226,27 @@ class I3TasksSettings:
             )
 
 
+def _is_namespace(value: Any) -> bool:
+    """Whether names that begin with it are names to Pub/Sub."""
+    return isinstance(value, str) and names.is_resource_id(names.topic_id(value, "q"))
+
+
+def _topic(queue: Any, namespace: str) -> str | None:
+    """What tells queues apart: ``a.b`` and ``a-b`` are one topic, and each would get the other's messages."""
+    name = getattr(queue, "queue_name", None)
+    return names.topic_id(namespace, name) if isinstance(name, str) else None
+
+
 def _problems_of_queue(where: str, queue: Any, namespace: str) -> Iterator[Problem]:
-    for name in ("queue_name", "subscription_name"):
-        value = getattr(queue, name)
-        if not isinstance(value, str) or not value:
-            yield Problem(
-                code="E013", field=f"{where}.{name}", message=f"is {value!r}", hint="write a non-empty text"
-            )
-            return
-    for resource in (
-        names.topic_id(namespace, queue.queue_name),
-        names.subscription_id(namespace, queue.queue_name, queue.subscription_name),
-    ):
+    unnamed = [name for name in ("queue_name", "subscription_name") if not _is_text(getattr(queue, name))]
+    for name in unnamed:
+        yield Problem(
+            code="E013",
+            field=f"{where}.{name}",
+            message=f"is {getattr(queue, name)!r}",
+            hint="write a non-empty text",
+        )
+    for resource in () if unnamed else _resources_of(queue, namespace):
         if not names.is_resource_id(resource):
             yield Problem(
                 code="E013",
@@ -244,11 +263,26 @@ def _problems_of_queue(where: str, queue: Any, namespace: str) -> Iterator[Probl
         )
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _resources_of(queue: AnyQueue, namespace: str) -> tuple[str, str]:
+    return (
+        names.topic_id(namespace, queue.queue_name),
+        names.subscription_id(namespace, queue.queue_name, queue.subscription_name),
+    )
+
+
 def _is_http_url(value: Any) -> bool:
     if not isinstance(value, str):
         return False
-    url = urlsplit(value)
-    return url.scheme in ("http", "https") and bool(url.netloc) and url.path not in ("", "/")
+    try:
+        url = urlsplit(value)
+        has_address = bool(url.hostname) and url.port != 0
+    except ValueError:  # "http://[", or a port that is no number
+        return False
+    return has_address and url.scheme in ("http", "https") and url.path not in ("", "/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from datetime import timedelta
 from i3tasks_core.errors import TaskTimeout
 
 _LONGEST_WAIT = 3600.0  # seconds; a lock refuses to wait for centuries, a timeout may ask for them
+_ONCE_MORE = 0.01  # seconds until an outer deadline fires again: time to leave the inner block
 _SWEEP_AT = 1000
 
 
@@ -32,12 +33,13 @@ class _Deadline:
     """Armed until its block ends or the watchdog fires it, whichever comes first.
 
     Attributes:
+        armed: empty when not any more; a list because its ``pop`` is atomic.
         around: the deadline of the block around this one.
         fired: the watchdog was first.
         raised: held until the watchdog has raised the exception.
     """
 
-    __slots__ = ("_armed", "around", "at", "fired", "raised", "thread_id")
+    __slots__ = ("armed", "around", "at", "fired", "raised", "thread_id")
 
     def __init__(self, at: float, around: _Deadline | None) -> None:
         self.at, self.around = at, around
@@ -45,12 +47,12 @@ class _Deadline:
         self.fired = False
         self.raised = threading.Lock()
         self.raised.acquire()
-        self._armed = [True]
+        self.armed = [True]
 
     def disarm(self) -> bool:
         """Whether this call was the one that did it."""
         try:
-            self._armed.pop()  # atomic, and no lock to leave behind
+            self.armed.pop()  # atomic, and no lock to leave behind
         except IndexError:
             return False
         return True
@@ -62,7 +64,7 @@ class _Deadline:
         not fire into whatever the thread does next.
         """
         deadline: _Deadline | None = self
-        while deadline is not None and deadline._armed:
+        while deadline is not None and deadline.armed:
             deadline = deadline.around
         return deadline is None
 
@@ -98,7 +100,15 @@ class _Watchdog:
             # Raised but perhaps not delivered: take it back, or it would hit whatever runs next.
             _raise_in(deadline.thread_id, None)
         if deadline.around is not None and deadline.around.fired:
-            raise TaskTimeout  # a thread has room for one exception: the outer one's went with ours
+            self._watch_again(deadline.around)
+
+    def _watch_again(self, deadline: _Deadline) -> None:
+        """A thread has room for one exception, and the outer block's may have gone with the inner one's."""
+        deadline.raised.acquire()
+        deadline.fired = False
+        deadline.at = time.monotonic() + _ONCE_MORE
+        deadline.armed.append(True)
+        self._new.put(deadline)
 
     def _start(self) -> None:
         try:

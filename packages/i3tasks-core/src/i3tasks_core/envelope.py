@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from i3tasks_core.errors import EnvelopeError, SignatureError
@@ -56,22 +57,25 @@ def decode(data: bytes, attributes: Mapping[str, str], keys: Sequence[bytes]) ->
         SignatureError: no signature, or none of the keys made it.
         EnvelopeError: signed by us, but not of a form this version reads.
     """
-    signature = str(attributes.get(SIGNATURE, ""))
-    if not any(_matches(signature, _sign(data, key)) for key in keys):
+    signature = attributes.get(SIGNATURE)
+    if not isinstance(signature, str) or not any(_matches(signature, _sign(data, key)) for key in keys):
         raise SignatureError("the message's signature is missing or wrong")
     try:
-        fields = json.loads(data)
-        if fields["v"] != VERSION:
-            raise EnvelopeError(f"message version {fields['v']!r}: this release reads version {VERSION}")
-        return Envelope(
-            try_id=int(fields["try"]),
-            execution_id=UUID(hex=fields["execution"]),
-            queue_name=str(fields["queue"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, EnvelopeError):
-            raise
+        return _read(json.loads(data))
+    except EnvelopeError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise EnvelopeError(f"a signed message of an unknown form: {type(error).__name__}") from error
+
+
+def _read(fields: Any) -> Envelope:
+    if fields["v"] != VERSION:
+        raise EnvelopeError(f"message version {fields['v']!r}: this release reads version {VERSION}")
+    return Envelope(
+        try_id=int(fields["try"]),
+        execution_id=UUID(hex=fields["execution"]),
+        queue_name=str(fields["queue"]),
+    )
 
 
 def _sign(data: bytes, key: bytes) -> str:

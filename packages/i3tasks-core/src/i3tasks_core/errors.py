@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+LONGEST_DELAY = timedelta(days=3650)
+"""A try cannot wait longer: a moment beyond the calendars of Python and of the databases cannot be stored."""
+
 
 class I3TasksError(Exception):
     """The root of everything this package raises on purpose."""
@@ -94,7 +97,7 @@ class Retry(TaskSignal):
         reason: kept as the try's error message.
 
     Raises:
-        ValueError: ``after`` is negative.
+        ValueError: ``after`` is negative or above ten years.
     """
 
     def __init__(
@@ -102,8 +105,8 @@ class Retry(TaskSignal):
     ) -> None:
         super().__init__(reason)
         self.after = timedelta(seconds=after) if isinstance(after, int | float) else after
-        if self.after is not None and self.after < timedelta(0):
-            raise ValueError(f"Retry(after={after!r}) is in the past: write a delay of 0 or more")
+        if self.after is not None and not timedelta(0) <= self.after <= LONGEST_DELAY:
+            raise ValueError(f"Retry(after={after!r}): write a delay from 0 to {LONGEST_DELAY.days} days")
 
 
 class Discard(TaskSignal):

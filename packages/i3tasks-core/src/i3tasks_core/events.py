@@ -56,6 +56,7 @@ MESSAGE_UNREADABLE = Event("message_unreadable", _WARNING, "message_id", "error"
 PUBLISH_FAILED = Event("publish_failed", _WARNING, "queue", "count", "error")
 PULL_FAILED = Event("pull_failed", _WARNING, "queue", "error")
 ACKNOWLEDGE_FAILED = Event("acknowledge_failed", _WARNING, "queue", "error")
+RELEASE_FAILED = Event("release_failed", _ERROR, "queue", "error")
 CLAIM_FAILED = Event("claim_failed", _ERROR, "queue", "error")
 DATABASE_RETRIED = Event("database_retried", _WARNING, "statement", "error")
 

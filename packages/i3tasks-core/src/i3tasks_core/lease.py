@@ -44,7 +44,10 @@ class Heart:
 
     def drop(self, claim: Claim) -> None:
         with self._lock:
-            self._held.pop(claim.try_id, None)
+            held = self._held.get(claim.try_id)
+            # A try that was released may be claimed again before its first claim is dropped.
+            if held is not None and held.fence == claim.fence:
+                del self._held[claim.try_id]
 
     def _start(self) -> None:
         if self._pid != os.getpid():  # threads do not survive a fork

@@ -20,7 +20,8 @@ def configure(level: str = "INFO", *, readable: bool | None = None) -> None:
         level: least level of our own events; other loggers stay at WARNING or above.
         readable: lines for people instead of JSON; None means "when stdout is a terminal".
     """
-    renderer: Processor = structlog.processors.JSONRenderer()
+    # default=str: an execution's id is written as it is searched for, not as UUID('…').
+    renderer: Processor = structlog.processors.JSONRenderer(default=str)
     if sys.stdout.isatty() if readable is None else readable:
         renderer = structlog.dev.ConsoleRenderer(event_key="message")
     handler = logging.StreamHandler(sys.stdout)

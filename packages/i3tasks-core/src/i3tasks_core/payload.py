@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from i3tasks_core.errors import ArgumentError, ResultError
@@ -32,6 +33,7 @@ def check_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for index, value in enumerate(args):
             _check(value, f"args[{index}]", 1)
         for key, value in kwargs.items():
+            _check_text(key, f"kwargs[{key!r}]")
             _check(value, f"kwargs[{key!r}]", 1)
     except _Unstorable as found:
         raise ArgumentError(found.place, f"{found.reason}: {_HINT}") from None
@@ -70,22 +72,22 @@ def storable_text(text: str, limit: int) -> str:
 
 
 def _check(value: Any, place: str, depth: int) -> None:
-    kind = type(value)
-    if value is None or kind is bool or kind is int:
+    """What json will write is what is looked at here, also of a subclass that shows another face."""
+    if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
-        _check_text(value, place)
+        _check_text(str.__str__(value), place)
     elif isinstance(value, int):
-        return
+        _check_digits(value, place)
     elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN is its only unequal
-            raise _Unstorable(place, f"is {value!r}, which is not JSON")
+        if not math.isfinite(value):
+            raise _Unstorable(place, f"is {float.__repr__(value)}, which is not JSON")
     elif isinstance(value, list | tuple):
         _check_children(((f"{place}[{index}]", child) for index, child in enumerate(value)), place, depth)
     elif isinstance(value, dict):
-        _check_keys(value, place)
-        _check_children(((f"{place}[{key!r}]", child) for key, child in value.items()), place, depth)
+        _check_children(_members(value, place), place, depth)
     else:
+        kind = type(value)
         raise _Unstorable(place, f"is a {kind.__module__}.{kind.__qualname__}, which is not JSON")
 
 
@@ -96,12 +98,14 @@ def _check_children(children: Iterable[tuple[str, Any]], place: str, depth: int)
         _check(child, where, depth + 1)
 
 
-def _check_keys(value: dict[Any, Any], place: str) -> None:
-    for key in value:
+def _members(value: dict[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
+    for key, child in value.items():
         # json.dumps turns 1 into "1" without a word, and the task would look in vain for its key.
         if not isinstance(key, str):
             raise _Unstorable(place, f"has the key {key!r}; JSON knows only text as keys")
-        _check_text(key, place)
+        text = str.__str__(key)
+        _check_text(text, place)
+        yield f"{place}[{text!r}]", child
 
 
 def _check_text(value: str, place: str) -> None:
@@ -112,3 +116,12 @@ def _check_text(value: str, place: str) -> None:
             value.encode()
         except UnicodeEncodeError:
             raise _Unstorable(place, "holds a lone surrogate, which is not Unicode text") from None
+
+
+def _check_digits(value: int, place: str) -> None:
+    if int.bit_length(value) < 300:
+        return
+    try:
+        int.__repr__(value)
+    except ValueError as error:  # it would not come back either: sys.get_int_max_str_digits()
+        raise _Unstorable(place, "is a whole number of more digits than Python reads") from error

@@ -6,6 +6,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+
+from i3tasks_core.errors import LONGEST_DELAY
 
 Dice = Callable[[float, float], float]
 """Draws a number between two bounds, as ``random.uniform`` does."""
@@ -25,7 +28,8 @@ class RetryPolicy:
         no_retry_for: these never are; wins over ``retry_for``.
 
     Raises:
-        ValueError: ``base`` is not positive or exceeds ``maximum``.
+        ValueError: ``base`` is not positive or exceeds ``maximum``, or ``maximum`` exceeds ten years.
+        TypeError: not a timedelta, or not a tuple of exception classes.
     """
 
     base: timedelta = timedelta(seconds=5)
@@ -34,10 +38,16 @@ class RetryPolicy:
     no_retry_for: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        if not timedelta(0) < self.base <= self.maximum:
+        for name in ("base", "maximum"):
+            if not isinstance(given := getattr(self, name), timedelta):
+                raise TypeError(f"RetryPolicy({name}={given!r}): write a timedelta")
+        for name in ("retry_for", "no_retry_for"):
+            if not _are_exceptions(given := getattr(self, name)):
+                raise TypeError(f"RetryPolicy({name}={given!r}): write a tuple of exception classes")
+        if not timedelta(0) < self.base <= self.maximum <= LONGEST_DELAY:
             raise ValueError(
                 f"RetryPolicy(base={self.base!r}, maximum={self.maximum!r}): "
-                "base must be positive and not above maximum"
+                f"base must be positive and not above maximum, maximum at most {LONGEST_DELAY.days} days"
             )
 
     def repeats(self, error: BaseException) -> bool:
@@ -49,3 +59,9 @@ class RetryPolicy:
         # The exponent is bounded because 2.0 ** 1024 overflows and a task may ask for many retries.
         bound = min(self.maximum.total_seconds(), self.base.total_seconds() * 2.0 ** min(try_number - 1, 64))
         return timedelta(seconds=dice(0.0, bound))
+
+
+def _are_exceptions(given: Any) -> bool:
+    return isinstance(given, tuple) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in given
+    )

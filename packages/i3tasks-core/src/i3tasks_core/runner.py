@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from i3tasks_core import outcome
 from i3tasks_core.claim import Claim, TaskMetadata
 from i3tasks_core.deadline import within
-from i3tasks_core.errors import Discard, ResultError, Retry
+from i3tasks_core.errors import LONGEST_DELAY, Discard, Retry
 from i3tasks_core.outcome import Error, Outcome
 from i3tasks_core.payload import check_result
 from i3tasks_core.registry import TaskDefinition
@@ -35,7 +36,7 @@ def call(task: TaskDefinition, metadata: TaskMetadata, args: list[Any], kwargs: 
 def after_return(value: Any) -> Outcome:
     try:
         check_result(value)
-    except ResultError as error:
+    except BaseException as error:  # noqa: BLE001 - a ResultError, or what the value's own methods raise
         # Running it again would do its work twice and end here again.
         return outcome.failed(Error.of(error, skip_frames=1))
     return outcome.succeeded(value)
@@ -52,5 +53,9 @@ def after_error(error: BaseException, claim: Claim, task: TaskDefinition) -> Out
     return outcome.retried(described, task.retry.delay(claim.try_number))
 
 
-def _asked_delay(signal: Retry, claim: Claim, task: TaskDefinition) -> Any:
-    return signal.after if signal.after is not None else task.retry.delay(claim.try_number)
+def _asked_delay(signal: Retry, claim: Claim, task: TaskDefinition) -> timedelta:
+    # A subclass of the task's own may set it to anything, or never have called Retry.__init__.
+    asked = getattr(signal, "after", None)
+    if isinstance(asked, timedelta) and timedelta(0) <= asked <= LONGEST_DELAY:
+        return asked
+    return task.retry.delay(claim.try_number)

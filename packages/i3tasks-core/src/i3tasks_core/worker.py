@@ -98,13 +98,12 @@ class Worker:
         with self._slots:
             self._slots.notify_all()
         deadline = time.monotonic() + grace
-        self._puller.join(grace)
-        self._pool.shutdown(wait=False)
+        if self._puller.is_alive():
+            self._puller.join(grace)
         with self._slots:
+            self._pool.shutdown(wait=False)
             running = dict(self._running)
-        waiting = [claim for future, claim in running.items() if future.cancel()]
-        if waiting:
-            self._delivery.release(waiting)
+        self._release([claim for future, claim in running.items() if future.cancel()])
         left = wait(running, timeout=max(0.0, deadline - time.monotonic())).not_done
         return len(left)
 
@@ -137,8 +136,7 @@ class Worker:
         admission = self._admit(messages)
         if admission is None:
             return
-        for claim in admission.claims:
-            self._begin(claim)
+        self._release([claim for claim in admission.claims if not self._begin(claim)])
         if not admission.consumed:
             return
         try:
@@ -161,11 +159,23 @@ class Worker:
             failures += 1
         return None
 
-    def _begin(self, claim: Claim) -> None:
-        with self._slots:
+    def _begin(self, claim: Claim) -> bool:
+        """Start it in a thread, unless the worker was told to stop while the batch was being claimed."""
+        with self._slots:  # in here the pool is open for as long as the flag is not set
+            if self._stopping.is_set():
+                return False
             future = self._pool.submit(self._delivery.perform, claim)
             self._running[future] = claim
         future.add_done_callback(self._end)
+        return True
+
+    def _release(self, claims: list[Claim]) -> None:
+        if not claims:
+            return
+        try:
+            self._delivery.release(claims)
+        except Exception as error:  # noqa: BLE001 - their leases run out; what runs still gets its grace
+            events.RELEASE_FAILED(queue=self._queue_name, error=repr(error))
 
     def _end(self, future: Future[object]) -> None:
         with self._slots:

@@ -22,13 +22,13 @@ from i3tasks_django.store.database import alias, connection
 _DECLARE_PAUSE = (1.0, 60.0)
 
 
-class _Ring:
+class _Bell:
     """The commit hook of one transaction, or of one savepoint in it; rolled back with it by Django."""
 
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
 
-    def __call__(self) -> None:
+    def ring(self) -> None:
         if rung := publish(self.envelopes):
             store.mark_published([envelope.try_id for envelope in rung])
 
@@ -39,13 +39,14 @@ def publish_on_commit(envelope: Envelope) -> None:
     savepoints = set(current.savepoint_ids)
     for entry in reversed(current.run_on_commit):
         sids, hook = entry[:2]
-        if isinstance(hook, _Ring) and sids == savepoints:
-            hook.envelopes.append(envelope)
+        bell = getattr(hook, "__self__", None)
+        if isinstance(bell, _Bell) and sids == savepoints:
+            bell.envelopes.append(envelope)
             return
-    ring = _Ring()
-    ring.envelopes.append(envelope)
+    bell = _Bell()
+    bell.envelopes.append(envelope)
     # robust: whatever goes wrong in here is logged; the caller's work is committed and must not suffer.
-    transaction.on_commit(ring, using=alias(), robust=True)
+    transaction.on_commit(bell.ring, using=alias(), robust=True)
 
 
 def publish(envelopes: Iterable[Envelope]) -> list[Envelope]:

@@ -21,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _METADATA = "task_metadata"
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Task(Generic[P, R]):
@@ -196,8 +197,9 @@ def _define(func: Any, *, options: dict[str, Any]) -> Task[..., Any]:
     for part in (definition.path, definition.name):
         if len(part) > MAX_NAME:
             raise ValueError(f"the name {part!r} is longer than {MAX_NAME} characters: shorten it")
+    made: Task[..., Any] = Task(func, definition)
     register(definition)
-    return Task(func, definition)
+    return made
 
 
 def _as_sync(func: Callable[..., Coroutine[Any, Any, Any]], timeout: timedelta | None) -> Callable[..., Any]:
@@ -218,9 +220,22 @@ def _as_sync(func: Callable[..., Coroutine[Any, Any, Any]], timeout: timedelta |
 
 
 def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signature:
+    """What a caller passes: everything but the metadata.
+
+    Raises:
+        TypeError: the metadata has no place in the function, or one that positional arguments would take.
+    """
     signature = inspect.signature(func)
     if not bind:
         return signature
+    names = [name for name, p in signature.parameters.items() if p.kind in _POSITIONAL]
+    accepts_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    if _METADATA not in signature.parameters and not accepts_any:
+        raise TypeError(f"{func.__qualname__}() has bind=True but no parameter {_METADATA}: add it")
+    if _METADATA in names[:-1]:
+        raise TypeError(
+            f"{func.__qualname__}(): write {_METADATA} last, or after a *, so that arguments keep their places"
+        )
     return signature.replace(parameters=[p for name, p in signature.parameters.items() if name != _METADATA])
 
 

@@ -16,7 +16,11 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 4 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 30_000),
+    # gRPC would wait up to two minutes before it looks again whether Pub/Sub is back.
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
 ]
+_HOST = "pubsub.googleapis.com:443"
 
 
 class Clients:
@@ -68,16 +72,19 @@ class Clients:
         return SubscriberClient(transport=self._transport(SubscriberGrpcTransport))
 
     def _transport(self, transport: Any) -> Any:
-        if not self.config.emulator:
-            return transport(credentials=self._credentials(transport))
         # An explicit channel: PUBSUB_EMULATOR_HOST would change the process and limit messages to 4 MiB.
         import grpc
 
-        return transport(channel=grpc.insecure_channel(self.config.host or "", options=_CHANNEL_OPTIONS))
+        if self.config.emulator:
+            channel = grpc.insecure_channel(self.config.host or "", options=_CHANNEL_OPTIONS)
+        else:
+            credentials = self._credentials(transport)
+            channel = transport.create_channel(_HOST, credentials=credentials, options=_CHANNEL_OPTIONS)
+        return transport(channel=channel)
 
     def _credentials(self, transport: Any) -> Any:
         if self.config.credentials is None:
-            return None  # the transport finds the Application Default Credentials
+            return None  # the channel finds the Application Default Credentials
         from google.oauth2 import service_account
 
         return service_account.Credentials.from_service_account_file(

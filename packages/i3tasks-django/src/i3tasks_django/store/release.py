@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from i3tasks_core.claim import Claim
-from i3tasks_core.states import TryState
-from i3tasks_django.models import TaskExecutionTry
+from i3tasks_core.states import ExecutionState, TryState
+from i3tasks_django.models import TaskExecution, TaskExecutionTry
+from i3tasks_django.store.cancel import cancel
 from i3tasks_django.store.database import alias, resilient
 
 UNREGISTERED_DELAY = timedelta(seconds=30)
@@ -27,22 +30,41 @@ def postpone_unregistered(claim: Claim, patience: float = 4.0) -> None:
 
 
 def _give_back(claims: Sequence[Claim], delay: timedelta, patience: float) -> None:
+    if not claims:
+        return
+
+    def write() -> None:
+        with transaction.atomic(using=alias(), durable=True):
+            _make_pending(claims, delay)
+            _end_cancelled([claim.execution_id for claim in claims])
+
+    resilient("release", write, patience)
+
+
+def _make_pending(claims: Sequence[Claim], delay: timedelta) -> None:
     mine = Q()
     for claim in claims:
         mine |= Q(pk=claim.try_id, fence=claim.fence)
-
-    def write() -> int:
-        return (
-            TaskExecutionTry.objects.using(alias())
-            .filter(mine, state=TryState.RUNNING)
-            .update(
-                state=TryState.PENDING,
-                lease_until=None,
-                started_at=None,
-                worker="",
-                next_publish_at=Now() + delay if delay else Now(),
-                publish_count=0,
-            )
+    (
+        TaskExecutionTry.objects.using(alias())
+        .filter(mine, state=TryState.RUNNING)
+        .update(
+            state=TryState.PENDING,
+            lease_until=None,
+            started_at=None,
+            worker="",
+            next_publish_at=Now() + delay if delay else Now(),
+            publish_count=0,
         )
+    )
 
-    resilient("release", write, patience)
+
+def _end_cancelled(execution_ids: Sequence[UUID]) -> None:
+    """Somebody cancelled a call while we held its try: now that it has not started, it never will."""
+    executions = TaskExecution.objects.using(alias()).filter(
+        pk__in=execution_ids, state=ExecutionState.PENDING
+    )
+    # A real write, so that this and a cancel() at the same moment wait for each other.
+    executions.update(state=ExecutionState.PENDING)
+    for execution_id in executions.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True):
+        cancel(execution_id)

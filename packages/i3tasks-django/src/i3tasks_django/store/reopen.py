@@ -16,7 +16,7 @@ from i3tasks_django.store.database import alias
 
 
 def reopen(execution_id: UUID) -> Envelope | None:
-    """Make the call pending again with one more try, due now.
+    """Make the call pending again with another try, due now.
 
     Returns:
         Its doorbell, or None when the call has succeeded or has not ended yet.
@@ -28,7 +28,7 @@ def reopen(execution_id: UUID) -> Envelope | None:
             return None
         tries = TaskExecutionTry.objects.using(alias()).filter(task_execution=execution_id)
         last = tries.aggregate(last=Max("try_number"))["last"] or 0
-        # Allowed on top of the tries it had, and no more than one.
+        # One more than it had, if it had them all; a call that was given up early keeps its retries.
         executions.filter(max_retries__lt=last).update(max_retries=last)
         try_id = add_try(execution_id, last + 1, timedelta(0))
         queue_name = executions.values_list("queue_name", flat=True).get()

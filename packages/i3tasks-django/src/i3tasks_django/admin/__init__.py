@@ -1,0 +1,6 @@
+"""The admin: read what was called and what became of it; run again, cancel."""
+
+from i3tasks_django.admin.executions import TaskExecutionAdmin
+from i3tasks_django.admin.tries import TaskExecutionTryAdmin
+
+__all__ = ["TaskExecutionAdmin", "TaskExecutionTryAdmin"]

@@ -1,0 +1,142 @@
+"""Values as HTML. Whatever a user or a task wrote is escaped here, and nowhere else."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from i3tasks_core import registry
+from i3tasks_core.masking import masked, masked_arguments
+from i3tasks_core.payload import storable_text
+from i3tasks_core.states import TryState
+from i3tasks_django.models import TaskExecution, TaskExecutionTry
+
+UNSET = "-"
+_MOST_SHOWN = 64 * 1024
+# The stock admin's own variables, so that a badge follows the theme.
+_COLOURS = {
+    TryState.PENDING: "background: var(--darkened-bg); color: var(--body-quiet-color)",
+    TryState.RUNNING: "background: var(--primary); color: var(--primary-fg)",
+    TryState.SUCCESS: "background: var(--message-success-bg); color: var(--body-fg)",
+    TryState.FAILED: "background: var(--message-error-bg); color: var(--error-fg)",
+    TryState.LOST: "background: var(--message-warning-bg); color: var(--body-fg)",
+    TryState.CANCELLED: "background: var(--selected-bg); color: var(--body-fg)",
+}
+_BADGE = (
+    "{}; border: 1px solid var(--border-color); border-radius: 4px; padding: 1px 6px; white-space: nowrap"
+)
+_BLOCK = (
+    "background: var(--darkened-bg); color: var(--body-fg); border: 1px solid var(--hairline-color); "
+    "border-radius: 4px; margin: 0; max-height: 30em; min-width: 20em; overflow: auto; "
+    "overflow-wrap: anywhere; padding: 8px; white-space: pre-wrap"
+)
+
+
+def badge(state: str) -> SafeString:
+    colours = _COLOURS.get(state, _COLOURS[TryState.CANCELLED])  # type: ignore[call-overload]
+    return format_html('<span style="{}">{}</span>', _BADGE.format(colours), state)
+
+
+def block(text: str) -> SafeString:
+    """Text as it was written, line by line; the middle of a very long one left out."""
+    return format_html('<pre style="{}">{}</pre>', _BLOCK, storable_text(text, _MOST_SHOWN))
+
+
+def as_json(value: Any) -> SafeString:
+    return block(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def moment(value: datetime | None) -> SafeString | str:
+    """To the second, which is what one compares; the whole of it under the pointer."""
+    if value is None:
+        return UNSET
+    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    return format_html(
+        '<time datetime="{}" title="{}"><span style="{nowrap}">{}</span> {}</time>',
+        local.isoformat(),
+        local.isoformat(sep=" "),
+        f"{local:%Y-%m-%d}",
+        f"{local:%H:%M:%S}",
+        nowrap="white-space: nowrap",
+    )
+
+
+def took(started_at: datetime | None, finished_at: datetime | None) -> str:
+    if started_at is None or finished_at is None:
+        return UNSET
+    duration = finished_at - started_at
+    if duration < timedelta(seconds=1):
+        return f"{duration / timedelta(milliseconds=1):.0f}\N{NO-BREAK SPACE}ms"
+    if duration < timedelta(minutes=1):
+        return f"{duration.total_seconds():.1f}\N{NO-BREAK SPACE}s"
+    return str(timedelta(seconds=round(duration.total_seconds())))
+
+
+def times(attempt: TaskExecutionTry) -> SafeString:
+    """A try's life in one line."""
+    moments = {
+        "asked": attempt.asked_at,
+        "not before": attempt.run_after,
+        "started": attempt.started_at,
+        "finished": attempt.finished_at,
+    }
+    shown = format_html_join(" · ", "{} {}", ((what, moment(at)) for what, at in moments.items() if at))
+    duration = took(attempt.started_at, attempt.finished_at)
+    return shown if duration == UNSET else format_html("{} · took {}", shown, duration)
+
+
+def short_id(execution: TaskExecution) -> SafeString:
+    """The id's end: its beginning is the clock's, and the same for all calls of a minute."""
+    style = "color: inherit; white-space: nowrap"
+    return format_html('<code title="{}" style="{}">…{}</code>', execution.pk, style, str(execution.pk)[-8:])
+
+
+def execution_link(execution: TaskExecution, site: str) -> SafeString:
+    address = reverse("admin:i3tasks_django_taskexecution_change", args=[execution.pk], current_app=site)
+    return format_html('<a href="{}">{}</a>', address, short_id(execution))
+
+
+def arguments(execution: TaskExecution) -> SafeString:
+    names = _positional_names(execution)
+    return as_json(masked_arguments(execution.task_args, names))
+
+
+def keyword_arguments(execution: TaskExecution) -> SafeString:
+    return as_json(masked(execution.task_kwargs))
+
+
+def ending(attempt: TaskExecutionTry) -> SafeString | str:
+    """What the try gave back, or what went wrong."""
+    if attempt.is_success:
+        return as_json(masked(attempt.result.result) if hasattr(attempt, "result") else None)
+    if not (attempt.error_class or attempt.error_message):
+        return UNSET
+    error = format_html("<p><strong>{}</strong>: {}</p>", attempt.error_class, attempt.error_message)
+    return format_html("<div>{}{}</div>", error, block(attempt.traceback) if attempt.traceback else "")
+
+
+def _positional_names(execution: TaskExecution) -> list[str]:
+    """The parameters that took the positional arguments; empty when the task is not known here (any more)."""
+    task = registry.find(execution.task_path, execution.task_name)
+    if task is None:
+        return []
+    try:
+        # An async task's body is asgiref's bridge, which keeps the function in ``awaitable``.
+        signature = inspect.signature(getattr(task.body, "awaitable", task.body))
+    except (TypeError, ValueError):
+        return []
+    given_by_us = "task_metadata" if task.bind else None
+    names: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [parameter.name] * len(execution.task_args)
+        elif parameter.kind is not parameter.KEYWORD_ONLY and parameter.name != given_by_us:
+            names.append(parameter.name)
+    return names
