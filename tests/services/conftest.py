@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import processes
 import pytest
 from django.conf import settings
 
 import databases
+import processes
 from i3tasks_core.config import PubSubConfig
 from i3tasks_django.publishing import declare
 from i3tasks_django.runtime import Runtime

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-import processes
 import pytest
 
 import messages
+import processes
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.publishing import declare
 from project import tasks

@@ -6,10 +6,10 @@ import signal
 import time
 from datetime import timedelta
 
-import processes
 from django.db import transaction
 
 import messages
+import processes
 from i3tasks_core.envelope import encode
 from i3tasks_core.states import ExecutionState
 from i3tasks_django.models import TaskExecutionTry

@@ -6,10 +6,10 @@ import re
 import subprocess
 import sys
 
-import processes
 import pytest
 
 import databases
+import processes
 
 MANAGE = """
 import sys

@@ -9,7 +9,7 @@ from i3tasks_django.maintenance import maintain
 from i3tasks_django.publishing import declare_in_background
 from i3tasks_django.runtime import runtime
 from i3tasks_django.sidecar import serve_health
-from i3tasks_django.signals import stop_on_signals
+from i3tasks_django.signals import StopRequest
 from i3tasks_django.store.database import TRANSIENT, connection, discard_broken
 
 PERIOD = 1.0
@@ -59,7 +59,7 @@ def run_beat(health_port: int | None) -> int:
         OSError: the port is taken.
     """
     beat = Beat()
-    stopping = stop_on_signals()
+    stopping = StopRequest()
     if health_port is not None:
         health_port = serve_health(health_port, is_live=beat.hangs, ready=[_pubsub_is_away])
     declare_in_background()

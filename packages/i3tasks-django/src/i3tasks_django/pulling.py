@@ -13,7 +13,7 @@ from i3tasks_core.worker import Worker
 from i3tasks_django.delivery import Delivery
 from i3tasks_django.publishing import declare
 from i3tasks_django.runtime import Runtime, runtime
-from i3tasks_django.signals import stop_on_signals
+from i3tasks_django.signals import StopRequest
 
 CONCURRENCY = 8
 GRACE = 8.0
@@ -71,7 +71,7 @@ def run_worker(queue: PullQueue, *, concurrency: int = CONCURRENCY, grace: float
         The exit code.
     """
     worker = make_worker(queue, concurrency)
-    stopping = stop_on_signals()
+    stopping = StopRequest()
     worker.start()
     detail = f"queue={queue.queue_name} concurrency={concurrency}"
     events.SERVICE_STARTED(service="worker", detail=detail)

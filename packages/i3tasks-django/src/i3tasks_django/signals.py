@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
-import threading
 from types import FrameType
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; a second one ends the process at once. Main thread only."""
-    stopping = threading.Event()
+class StopRequest:
+    """Set by SIGTERM and SIGINT; a second signal ends the process at once. Made on the main thread.
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
+    The handler only writes to a pipe. A ``threading.Event`` would take a lock that the interrupted main
+    thread may be holding at that very moment, and the process would hang instead of stopping.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._reader, self._writer = os.pipe()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._request)
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a signal, at most so long; whether one has come."""
+        select.select([self._reader], [], [], seconds)
+        return self._is_set
+
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
+        if self._is_set:
             os._exit(1)
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    return stopping
+        self._is_set = True
+        os.write(self._writer, b"!")

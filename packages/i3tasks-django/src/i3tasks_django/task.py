@@ -234,7 +234,7 @@ def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signat
         raise TypeError(f"{func.__qualname__}() has bind=True but no parameter {_METADATA}: add it")
     if _METADATA in names[:-1]:
         raise TypeError(
-            f"{func.__qualname__}(): write {_METADATA} last, or after a *, so that arguments keep their places"
+            f"{func.__qualname__}(): write {_METADATA} last, or after a *, so that arguments keep places"
         )
     return signature.replace(parameters=[p for name, p in signature.parameters.items() if name != _METADATA])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -66,4 +67,5 @@ def receiver_routes(queues: Iterable[AnyQueue]) -> Routes:
 def receiver() -> Routes:
     """The receiver's application; declares topics and subscriptions in the background as it starts."""
     declare_in_background()
+    events.SERVICE_STARTED(service="receiver", detail=f"pid={os.getpid()}")
     return receiver_routes(runtime().config.queues)

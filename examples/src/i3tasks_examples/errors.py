@@ -1,0 +1,2 @@
+class DemoFailed(Exception):
+    """Something did not go as the demo promises; the text says what."""

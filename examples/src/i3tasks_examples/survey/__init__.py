@@ -1,0 +1,1 @@
+"""The app: what is surveyed, and the tasks that do it."""

@@ -1,0 +1,30 @@
+"""The README's code blocks, by what stands behind their language."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_BLOCK = re.compile(r"^```(\w+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(title: str) -> list[str]:
+    """Texts of the blocks that open with ```` ```language title````."""
+    return [text for _, found, text in _BLOCK.findall((ROOT / "README.md").read_text()) if found == title]
+
+
+def block(title: str) -> str:
+    (text,) = blocks(title)
+    return text
+
+
+def plain_commands() -> list[str]:
+    """The lines of the untitled bash blocks: the two commands of the repository itself."""
+    found = _BLOCK.findall((ROOT / "README.md").read_text())
+    return [
+        line
+        for language, title, text in found
+        if language == "bash" and not title
+        for line in text.splitlines()
+    ]
