@@ -1,0 +1,66 @@
+"""UUID version 7, after RFC 9562 §5.7."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from i3tasks_core import identifiers
+from i3tasks_core.identifiers import uuid7
+
+
+def at(monkeypatch, milliseconds, random=b"\x00" * 10):
+    monkeypatch.setattr(identifiers.time, "time_ns", lambda: milliseconds * 1_000_000)
+    monkeypatch.setattr(identifiers.os, "urandom", lambda size: random)
+    return uuid7()
+
+
+def test_it_carries_version_and_variant():
+    for _ in range(200):
+        made = uuid7()
+        assert made.version == 7
+        assert made.variant == uuid.RFC_4122
+
+
+def test_its_first_48_bits_are_unix_milliseconds():
+    before = time.time_ns() // 1_000_000
+    made = uuid7()
+    after = time.time_ns() // 1_000_000
+
+    assert before <= made.int >> 80 <= after
+
+
+def test_the_layout_is_that_of_the_rfc_example(monkeypatch):
+    # RFC 9562, appendix A.6: 2022-02-22T19:22:22Z, rand_a 0xCC3, rand_b 0x18C4DC0C0C07398F
+    random = (0xCC3 << 68 | 0x18C4DC0C0C07398F).to_bytes(10, "big")
+
+    assert at(monkeypatch, 0x017F22E279B0, random) == uuid.UUID("017F22E2-79B0-7CC3-98C4-DC0C0C07398F")
+
+
+@pytest.mark.parametrize("random", [b"\x00" * 10, b"\xff" * 10])
+def test_random_bits_touch_neither_time_nor_version_nor_variant(monkeypatch, random):
+    made = at(monkeypatch, 1_700_000_000_000, random)
+
+    assert made.int >> 80 == 1_700_000_000_000
+    assert (made.version, made.variant) == (7, uuid.RFC_4122)
+
+
+def test_74_bits_are_random(monkeypatch):
+    differing = at(monkeypatch, 1, b"\x00" * 10).int ^ at(monkeypatch, 1, b"\xff" * 10).int
+
+    assert differing.bit_count() == 74
+
+
+def test_a_later_millisecond_sorts_later_whatever_the_dice(monkeypatch):
+    earlier = at(monkeypatch, 1_700_000_000_000, b"\xff" * 10)
+    later = at(monkeypatch, 1_700_000_000_001, b"\x00" * 10)
+
+    assert earlier < later
+    assert str(earlier) < str(later)
+    assert earlier.bytes < later.bytes
+
+
+def test_ten_thousand_are_all_different():
+    assert len({uuid7() for _ in range(10_000)}) == 10_000
