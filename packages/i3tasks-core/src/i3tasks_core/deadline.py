@@ -18,14 +18,12 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 from i3tasks_core.errors import TaskTimeout
 
 _LONGEST_WAIT = 3600.0  # seconds; a lock refuses to wait for centuries, a timeout may ask for them
-_ONCE_MORE = 0.01  # seconds until an outer deadline fires again: time to leave the inner block
 _SWEEP_AT = 1000
 
 
@@ -100,15 +98,7 @@ class _Watchdog:
             # Raised but perhaps not delivered: take it back, or it would hit whatever runs next.
             _raise_in(deadline.thread_id, None)
         if deadline.around is not None and deadline.around.fired:
-            self._watch_again(deadline.around)
-
-    def _watch_again(self, deadline: _Deadline) -> None:
-        """A thread has room for one exception, and the outer block's may have gone with the inner one's."""
-        deadline.raised.acquire()
-        deadline.fired = False
-        deadline.at = time.monotonic() + _ONCE_MORE
-        deadline.armed.append(True)
-        self._new.put(deadline)
+            raise TaskTimeout  # a thread has room for one exception: the outer one's went with ours
 
     def _start(self) -> None:
         try:
@@ -154,22 +144,38 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
-@contextmanager
-def within(timeout: timedelta | None) -> Iterator[None]:
-    """Raise TaskTimeout in the calling thread when the block takes longer than ``timeout``."""
-    if timeout is None:
-        yield
-        return
-    deadline = _watchdog.watch(timeout.total_seconds())
-    try:
+class _Watched:
+    """The block.
+
+    A class and not a generator: one that is interrupted on its way out would be ended by the garbage
+    collector, when its thread runs something else already.
+    """
+
+    __slots__ = ("_deadline", "_timeout")
+
+    def __init__(self, timeout: timedelta) -> None:
+        self._timeout = timeout
+
+    def __enter__(self) -> None:
+        self._deadline = _watchdog.watch(self._timeout.total_seconds())
+
+    def __exit__(self, kind: object, error: BaseException | None, tb: object) -> None:
         try:
-            yield
-        finally:
-            _watchdog.finish(deadline)
-    except TaskTimeout as error:
-        if deadline.fired and error.args == TaskTimeout().args:
-            error.args = TaskTimeout(timeout).args  # the interpreter made it, and knew no arguments
-        raise
+            _watchdog.finish(self._deadline)
+        except TaskTimeout as late:  # delivered on the way out
+            self._name(late)
+            raise
+        self._name(error)
+
+    def _name(self, error: BaseException | None) -> None:
+        """The interpreter made the exception, and knew no arguments."""
+        if isinstance(error, TaskTimeout) and self._deadline.fired and error.args == TaskTimeout().args:
+            error.args = TaskTimeout(self._timeout).args
+
+
+def within(timeout: timedelta | None) -> AbstractContextManager[None]:
+    """Raise TaskTimeout in the calling thread when the block takes longer than ``timeout``."""
+    return nullcontext() if timeout is None else _Watched(timeout)
 
 
 def _raise_in(thread_id: int, error: type[BaseException] | None) -> None:

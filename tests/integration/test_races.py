@@ -1,0 +1,165 @@
+"""Two at once: whoever comes second waits, sees what happened, and changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from django.db.models.functions import Now
+
+import messages
+from i3tasks_core import outcome
+from i3tasks_core.errors import PubSubError
+from i3tasks_core.outcome import Error
+from i3tasks_django import store
+from i3tasks_django.models import TaskExecution, TaskExecutionTry
+from project import tasks
+
+pytestmark = pytest.mark.usefixtures("database")
+
+LEASE = timedelta(seconds=60)
+ROUNDS = 25
+
+
+@pytest.fixture(autouse=True)
+def _silent_pubsub(monkeypatch):
+    def refuse(*_args):
+        raise PubSubError("no Pub/Sub in these tests")
+
+    monkeypatch.setattr("i3tasks_core.pubsub.publisher.Publisher.publish", refuse)
+
+
+def at_once(*actions: Callable[[], Any]) -> list[Any]:
+    """Run the actions in threads that start together; their results in the same order."""
+    barrier = threading.Barrier(len(actions))
+    results: list[Any] = [None] * len(actions)
+
+    def run(index: int, action: Callable[[], Any]) -> None:
+        try:
+            barrier.wait(10)
+            results[index] = action()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(actions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "two transactions wait for each other"
+    return results
+
+
+def claim(handle):
+    return store.claim([messages.envelope_of(handle).try_id], lease=LEASE, worker="w")
+
+
+def expire():
+    TaskExecutionTry.objects.filter(state="running").update(lease_until=Now() - timedelta(seconds=1))
+
+
+def test_many_claims_of_the_same_tries_share_them_out():
+    for _ in range(5):
+        with transaction.atomic():
+            ids = [messages.envelope_of(tasks.nothing.delay()).try_id for _ in range(20)]
+
+        won = at_once(
+            *[
+                lambda order=order: store.claim(order, lease=LEASE, worker="w")
+                for order in (ids, ids[::-1], ids, ids[::-1])
+            ]
+        )
+
+        claimed = [held.try_id for claims in won for held in claims]
+        assert sorted(claimed) == sorted(ids)
+
+
+def test_a_finish_and_a_rescue_of_the_same_try_leave_one_end():
+    for _ in range(ROUNDS):
+        handle = tasks.nothing.delay()
+        (held,) = claim(handle)
+        expire()
+
+        settled, rescued = at_once(
+            lambda held=held: store.settle(held, outcome.succeeded(1), patience=5),
+            lambda held=held: store.rescue(held.try_id),
+        )
+
+        assert settled.is_ours is not rescued.is_ours
+        expected = ["success"] if settled.is_ours else ["lost", "pending"]
+        assert messages.states(handle) == expected
+
+
+def test_two_rescues_of_the_same_try_leave_one_successor():
+    for _ in range(ROUNDS):
+        handle = tasks.nothing.delay()
+        (held,) = claim(handle)
+        expire()
+
+        first, second = at_once(*[lambda held=held: store.rescue(held.try_id)] * 2)
+
+        assert first.is_ours is not second.is_ours
+        assert messages.states(handle) == ["lost", "pending"]
+
+
+def test_a_cancel_and_a_claim_leave_the_call_to_one_of_them():
+    for _ in range(ROUNDS):
+        handle = tasks.nothing.delay()
+
+        cancelled, won = at_once(handle.cancel, lambda handle=handle: claim(handle))
+
+        assert cancelled is not bool(won)
+        assert messages.states(handle) == (["cancelled"] if cancelled else ["running"])
+
+
+def test_a_cancel_and_a_failing_finish_leave_no_try_behind():
+    error = Error(error_class="ValueError", message="no luck")
+    for _ in range(ROUNDS):
+        handle = tasks.nothing.delay()
+        (held,) = claim(handle)
+
+        at_once(
+            handle.cancel,
+            lambda held=held: store.settle(held, outcome.retried(error, timedelta(minutes=1)), patience=5),
+        )
+
+        assert TaskExecution.objects.get(pk=handle.id).state == "cancelled"
+        assert "pending" not in messages.states(handle)
+
+
+def test_a_cancel_and_a_release_leave_no_try_behind():
+    for _ in range(ROUNDS):
+        handle = tasks.nothing.delay()
+        (held,) = claim(handle)
+
+        at_once(handle.cancel, lambda held=held: store.release([held]))
+
+        assert TaskExecution.objects.get(pk=handle.id).state == "cancelled"
+        assert messages.states(handle) == ["cancelled"]
+
+
+def test_two_relays_ring_once_for_each_try():
+    with transaction.atomic():
+        for _ in range(40):
+            tasks.nothing.delay()
+    TaskExecutionTry.objects.update(next_publish_at=Now() - timedelta(seconds=1))
+
+    (first, _), (second, _) = at_once(*[lambda: store.due_doorbells(100)] * 2)
+
+    rung = [envelope.try_id for envelope in (*first, *second)]
+    assert len(rung) == len(set(rung)) == 40
+
+
+def test_two_people_asking_for_another_try_get_one():
+    for _ in range(5):
+        handle = tasks.fail_for_good.delay()
+        messages.deliver(handle)
+
+        first, second = at_once(*[lambda handle=handle: store.reopen(handle.id)] * 2)
+
+        assert (first is None) is not (second is None)
+        assert messages.states(handle) == ["failed", "pending"]
