@@ -12,6 +12,7 @@ from django.db import connections
 from django.test.utils import override_settings
 
 from i3tasks_core import registry
+from i3tasks_core.problems import settings_problems
 from i3tasks_django import checks, task
 from i3tasks_django.runtime import runtime
 from i3tasks_django.types import I3TasksSettings, PullQueue, PushQueue, Queue, Schedule
@@ -21,12 +22,6 @@ PUSH = PushQueue("default", "default", "https://shop.example.com/i3/tasks-push/"
 
 def found():
     return {error.id: error for error in run_checks() if error.id.startswith("i3tasks.")}
-
-
-@pytest.fixture(autouse=True)
-def _sound_sqlite():
-    with override_settings():
-        yield
 
 
 def test_the_test_projects_settings_are_sound():
@@ -112,7 +107,7 @@ def test_the_documented_positional_settings_are_accepted():
         "tasks.shop", PUSH, (PullQueue("heavy", "heavy"),), (Schedule("m", "f", "* * * * *", [], {}),)
     )
 
-    assert setting.problems() == []
+    assert settings_problems(setting) == []
     assert Queue is PushQueue
     assert (setting.force_sync, setting.default_max_retries, setting.health_window_minutes) == (False, 3, 60)
 

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 
-from i3tasks_core.config import AnyQueue, Problem
+from i3tasks_core.config import AnyQueue
+from i3tasks_core.problems import Problem
 from i3tasks_core.registry import registered
 from i3tasks_django import runtime
 from i3tasks_django.store.database import alias

@@ -13,10 +13,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from i3tasks_core import names
-from i3tasks_core.config import AnyQueue, I3TasksSettings, Problem, PubSubConfig, pubsub_problems
+from i3tasks_core.config import AnyQueue, I3TasksSettings, PubSubConfig
 from i3tasks_core.envelope import derive_key
 from i3tasks_core.errors import UnknownQueue
 from i3tasks_core.lease import Heart
+from i3tasks_core.problems import Problem, pubsub_problems, settings_problems
 from i3tasks_core.pubsub.clients import Clients
 from i3tasks_core.pubsub.publisher import Publisher
 from i3tasks_django import store
@@ -88,7 +89,7 @@ def problems() -> list[Problem]:
     found = pubsub_problems(getattr(settings, "PUBSUB_CONFIG", None))
     config = getattr(settings, "I3TASKS", None)
     if isinstance(config, I3TasksSettings):
-        return found + config.problems()
+        return found + settings_problems(config)
     missing = Problem(
         code="E009",
         field="I3TASKS",

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from i3tasks_core.config import (
-    I3TasksSettings,
-    Problem,
-    PubSubConfig,
-    PullQueue,
-    PushQueue,
-    Schedule,
-    pubsub_problems,
-)
+from i3tasks_core.config import I3TasksSettings, PubSubConfig, PullQueue, PushQueue, Schedule
+from i3tasks_core.problems import Problem, pubsub_problems, settings_problems
 
 DEFAULT = PushQueue("default", "default", "https://shop.example.com/i3/tasks-push/")
 HEAVY = PullQueue("heavy", "heavy-pull")
@@ -32,7 +25,7 @@ def make(**changes: Any) -> I3TasksSettings:
 
 
 def found(**changes: Any) -> set[tuple[str, str]]:
-    return {(problem.code, problem.field) for problem in make(**changes).problems()}
+    return {(problem.code, problem.field) for problem in settings_problems(make(**changes))}
 
 
 def fields_of(problems: list[Problem]) -> list[str]:
@@ -43,7 +36,7 @@ def fields_of(problems: list[Problem]) -> list[str]:
 
 
 def test_the_least_settings_will_do():
-    assert make().problems() == []
+    assert settings_problems(make()) == []
 
 
 def test_the_documented_defaults():
@@ -84,16 +77,18 @@ def test_queues_are_the_default_and_the_others():
 
 
 def test_queues_push_and_pull_mix_also_in_a_list():
-    assert make(other_queues=[HEAVY, PushQueue("mail", "mail", "http://mail:8000/i3/")]).problems() == []
+    assert (
+        settings_problems(make(other_queues=[HEAVY, PushQueue("mail", "mail", "http://mail:8000/i3/")])) == []
+    )
 
 
 def test_a_schedule_in_the_settings_is_no_problem():
-    assert make(schedules=(Schedule("shop.tasks", "send", "0 2 * * *"),)).problems() == []
+    assert settings_problems(make(schedules=(Schedule("shop.tasks", "send", "0 2 * * *"),))) == []
 
 
 @pytest.mark.parametrize("namespace", ["ab", "a", "tasks.shop", "Tasks-1_x", "t" * 100])
 def test_namespaces_that_make_good_names(namespace):
-    assert make(namespace=namespace).problems() == []
+    assert settings_problems(make(namespace=namespace)) == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_a_name_that_pubsub_would_refuse(name):
 
 
 def test_a_subscription_whose_full_name_is_too_long():
-    problems = make(other_queues=(PullQueue("heavy", "x" * 250),)).problems()
+    problems = settings_problems(make(other_queues=(PullQueue("heavy", "x" * 250),)))
 
     assert fields_of(problems) == ["I3TASKS.other_queues[0]"]
     assert "255" in problems[0].hint
@@ -171,7 +166,7 @@ def test_a_queue_is_push_or_pull_never_both(queue):
 
 
 def test_two_queues_whose_names_come_to_one_topic_are_refused():
-    problems = make(other_queues=(PullQueue("mail.out", "a"), PullQueue("mail-out", "b"))).problems()
+    problems = settings_problems(make(other_queues=(PullQueue("mail.out", "a"), PullQueue("mail-out", "b"))))
 
     assert fields_of(problems) == ["I3TASKS.other_queues[1].queue_name"]
     assert "tasks.shop.mail-out" in problems[0].message
@@ -206,7 +201,7 @@ def test_an_endpoint_that_is_no_full_address(endpoint):
     "endpoint", ["http://127.0.0.1:8000/i3/tasks-push/", "https://shop/x?token=1", "http://[::1]:8000/i3/"]
 )
 def test_an_endpoint_that_is_one(endpoint):
-    assert make(default_queue=PushQueue("default", "default", endpoint)).problems() == []
+    assert settings_problems(make(default_queue=PushQueue("default", "default", endpoint))) == []
 
 
 @pytest.mark.parametrize(
@@ -239,7 +234,7 @@ def test_a_flag_is_true_or_false(name, value):
 @pytest.mark.parametrize("name", ["health_token", "beat_token"])
 @pytest.mark.parametrize("value", ["", 5, b"secret", ["s3cr3t"]])
 def test_a_wrong_token_is_named_and_not_repeated(name, value):
-    problems = make(**{name: value}).problems()
+    problems = settings_problems(make(**{name: value}))
 
     assert [(problem.code, problem.field) for problem in problems] == [("E017", f"I3TASKS.{name}")]
     assert "s3cr3t" not in str(problems[0])
@@ -254,7 +249,7 @@ def test_schedules_are_a_sequence_of_schedules(schedules):
 
 def test_everything_wrong_is_reported_at_once_with_a_hint_for_each():
     names = [field.name for field in fields(I3TasksSettings)]
-    problems = I3TasksSettings(**dict.fromkeys(names, object())).problems()
+    problems = settings_problems(I3TasksSettings(**dict.fromkeys(names, object())))
 
     assert {problem.field for problem in problems} == {f"I3TASKS.{name}" for name in names}
     for problem in problems:
@@ -289,7 +284,7 @@ anything = st.recursive(
 @settings(max_examples=150)
 @given(st.fixed_dictionaries({field.name: anything for field in fields(I3TasksSettings)}))
 def test_whatever_stands_in_the_settings_nothing_is_raised(values):
-    for problem in I3TasksSettings(**values).problems():
+    for problem in settings_problems(I3TasksSettings(**values)):
         assert problem.code.startswith("E01")
         assert problem.field.startswith("I3TASKS.")
 
