@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -302,6 +302,37 @@ def test_a_heartbeat_prolongs_what_is_held_and_names_what_is_not():
 
     assert store.heartbeat([kept, lost], LEASE) == {kept.try_id}
     assert store.expired(10) == [lost.try_id]
+
+
+def test_a_rescue_that_fails_does_not_cost_what_was_claimed_in_the_same_batch(monkeypatch):
+    stuck, fresh = tasks.add.delay(1, 2), tasks.add.delay(3, 4)
+    claim(stuck)
+
+    def away(*_args, **_kwargs):
+        raise OperationalError("the database went away")
+
+    monkeypatch.setattr("i3tasks_django.delivery.store.expired", away)
+    messages_in = [
+        messages.received(messages.envelope_of(handle), str(handle.id)) for handle in (stuck, fresh)
+    ]
+    admission = Delivery(runtime()).admit(messages_in)
+
+    assert [held.execution_id for held in admission.claims] == [fresh.id]
+    assert len(admission.consumed) == 2
+
+
+def test_a_heartbeat_gets_over_a_dropped_connection():
+    held = claim(tasks.add.delay(1, 2))
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        other = connections.create_connection("default")
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        other.close()
+
+    assert store.heartbeat([held], LEASE) == {held.try_id}
 
 
 def test_a_released_try_is_pending_as_it_was_and_not_counted():

@@ -152,9 +152,15 @@ class Delivery:
         return claims
 
     def _rescue(self, missed: set[int]) -> None:
-        """A message for a try that somebody holds: if that somebody is silent, this is the time to notice."""
-        for try_id in store.expired(len(missed), among=sorted(missed)):
-            rescue(try_id)
+        """A message for a try that somebody holds: if that somebody is silent, this is the time to notice.
+
+        Raises nothing: what was claimed in the same batch must run, and the beat rescues as well.
+        """
+        try:
+            for try_id in store.expired(len(missed), among=sorted(missed)):
+                rescue(try_id)
+        except Exception as error:  # noqa: BLE001
+            events.RESCUE_FAILED(error=repr(error))
 
     def _perform(self, claim: Claim) -> Verdict:
         task = registry.find(claim.task_path, claim.task_name)

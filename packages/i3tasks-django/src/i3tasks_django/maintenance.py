@@ -59,7 +59,7 @@ def rescue_lost() -> int:
         try:
             rescued_count += rescue(try_id)
         except Exception as error:  # noqa: BLE001 - one try that cannot be rescued must not keep the others
-            events.PASS_FAILED(error=f"rescue of try {try_id}: {error!r}")
+            events.RESCUE_FAILED(error=f"try {try_id}: {error!r}")
     return rescued_count
 
 

@@ -124,6 +124,7 @@ def translated(what: str) -> Iterator[None]:
         api.ServerError,
         api.RetryError,
         api.TooManyRequests,
+        api.Aborted,
         auth.TransportError,
         auth.DefaultCredentialsError,
     ) as error:
