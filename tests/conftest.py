@@ -32,6 +32,19 @@ from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
 from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every process begin with a test that waits: xdist gives each an equal run of the list."""
+    waiting = [item for item in items if item.get_closest_marker("waits")]
+    others = [item for item in items if not item.get_closest_marker("waits")]
+    step = len(others) // max(1, len(waiting))
+    items[:] = [
+        item
+        for index, first in enumerate(waiting)
+        for item in (first, *others[index * step : (index + 1) * step])
+    ] + others[len(waiting) * step :]
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.Cluster]:
     with postgres.cluster() as server:

@@ -90,6 +90,14 @@ def test_bodies_that_nobody_can_read_are_refused_without_a_query():
             assert len(queries) == 0
 
 
+def test_a_message_that_nobody_can_read_is_logged_once(caplog):
+    body = json.dumps({"message": {"messageId": "77", "data": "", "attributes": {}}})
+    for _ in range(3):
+        assert post(body).status_code == 403
+
+    assert [record.fields["message_id"] for record in caplog.records if record.name == "i3tasks"] == ["77"]
+
+
 def test_only_post_is_answered():
     assert client.get("/i3/tasks-push/").status_code == 405
 

@@ -12,6 +12,8 @@ from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.publishing import declare
 from project import tasks
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.mark.timeout(240)
 def test_a_killed_workers_task_runs_again_within_ninety_seconds_and_completes_once(

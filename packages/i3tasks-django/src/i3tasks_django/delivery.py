@@ -117,7 +117,7 @@ class Delivery:
             try:
                 readable[message.ack_id] = self.read(message.data, message.attributes).try_id
             except EnvelopeError as error:
-                self._report_unreadable(message.message_id, error)
+                self.report_unreadable(message.message_id, error)
         if not readable:
             return Admission(claims=[], consumed=[])
         return Admission(claims=self._claim(set(readable.values())), consumed=list(readable))
@@ -133,6 +133,15 @@ class Delivery:
         finally:
             self._runtime.heart.drop(claim)
             _give_back_pooled_connections()
+
+    def report_unreadable(self, message_id: str, error: EnvelopeError) -> None:
+        """Log it, once for each message: it will come again and again."""
+        if message_id in self._reported:
+            return
+        self._reported[message_id] = None
+        if len(self._reported) > 10_000:
+            self._reported.popitem(last=False)
+        events.MESSAGE_UNREADABLE(message_id=message_id, error=str(error))
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Hand back what was claimed and not started."""
@@ -210,14 +219,6 @@ class Delivery:
             return Verdict.SETTLED
         store.postpone_unregistered(claim)
         return Verdict.RELEASED
-
-    def _report_unreadable(self, message_id: str, error: EnvelopeError) -> None:
-        if message_id in self._reported:
-            return
-        self._reported[message_id] = None
-        if len(self._reported) > 10_000:
-            self._reported.popitem(last=False)
-        events.MESSAGE_UNREADABLE(message_id=message_id, error=str(error))
 
 
 def rescue(try_id: int) -> bool:

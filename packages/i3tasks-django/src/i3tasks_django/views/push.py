@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -13,13 +12,13 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from i3tasks_core import events
-from i3tasks_core.envelope import Envelope
 from i3tasks_core.errors import EnvelopeError, SignatureError
 from i3tasks_django.delivery import Delivery, Verdict
 from i3tasks_django.runtime import Runtime, runtime
 from i3tasks_django.store.database import TRANSIENT
 
 RETRY_AFTER = "10"
+_LONGEST_ID = 64
 
 
 @csrf_exempt
@@ -27,12 +26,13 @@ RETRY_AFTER = "10"
 def push(request: HttpRequest) -> HttpResponse:
     """200: consumed. 400: unreadable. 403: not ours. 503: the database is away, try again."""
     delivery = _delivery(runtime())
+    message: dict[str, Any] = {}
     try:
-        envelope = _read(delivery, request.body)
-    except SignatureError as error:
-        return _refused(error, 403)
+        message = _message(request.body)
+        envelope = delivery.read(*_content(message))
     except EnvelopeError as error:
-        return _refused(error, 400)
+        delivery.report_unreadable(str(message.get("messageId", ""))[:_LONGEST_ID], error)
+        return HttpResponse(status=403 if isinstance(error, SignatureError) else 400)
     try:
         verdict = delivery.deliver(envelope)
     except TRANSIENT as error:
@@ -55,19 +55,22 @@ def _delivery(current: Runtime) -> Delivery:
     return _deliveries[id(current)]
 
 
-def _read(delivery: Delivery, body: bytes) -> Envelope:
+def _message(body: bytes) -> dict[str, Any]:
+    """https://cloud.google.com/pubsub/docs/push#receive_push."""
     try:
-        message: dict[str, Any] = json.loads(body)["message"]
-        data = base64.b64decode(message["data"], validate=True)
-        attributes = dict(message.get("attributes") or {})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        message = json.loads(body)["message"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EnvelopeError("the body is not a Pub/Sub push message") from error
-    return delivery.read(data, attributes)
+    if not isinstance(message, dict):
+        raise EnvelopeError("the body's message is not an object")
+    return message
 
 
-def _refused(error: EnvelopeError, status: int) -> HttpResponse:
-    events.MESSAGE_UNREADABLE(message_id="", error=str(error))
-    return HttpResponse(status=status)
+def _content(message: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    try:
+        return base64.b64decode(message["data"], validate=True), dict(message.get("attributes") or {})
+    except (ValueError, KeyError, TypeError) as error:
+        raise EnvelopeError("the message's data or attributes cannot be read") from error
 
 
 def _later() -> HttpResponse:
