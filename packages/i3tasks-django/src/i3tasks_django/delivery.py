@@ -177,21 +177,23 @@ class Delivery:
             return self._without_task(claim)
         events.TRY_STARTED(**_facts(claim))
         began = time.monotonic()
+        was_open = connection().in_atomic_block  # only inside a test's own transaction
         ended, settlement = self._run_atomic(claim, task) if task.atomic else self._run(claim, task)
+        if settlement is None:
+            if not was_open:
+                discard_open_transactions()
+            settlement = store.settle(claim, ended, self._runtime.patience)
         _report(claim, ended, settlement, time.monotonic() - began)
         publish(settlement.doorbells)
         return Verdict.SETTLED if settlement.is_ours else Verdict.NOTHING_TO_DO
 
-    def _run(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement]:
-        was_open = connection().in_atomic_block  # only inside a test's own transaction
-        ended = runner.run(claim, task, _metadata(claim))
-        if not was_open:
-            discard_open_transactions()
-        return ended, store.settle(claim, ended, self._runtime.patience)
+    def _run(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
+        """How it ended; the end is still to be written."""
+        return runner.run(claim, task, _metadata(claim)), None
 
-    def _run_atomic(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement]:
-        """Body and success in one transaction; anything else undoes the body and is settled on its own."""
-        ended, settlement = outcome.succeeded(None), Settlement(is_ours=False)
+    def _run_atomic(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
+        """The same, but a success is written in the body's own transaction; anything else undoes the body."""
+        ended, settlement = outcome.succeeded(None), store.STALE
         try:
             with transaction.atomic(using=alias(), durable=True):
                 ended = runner.run(claim, task, _metadata(claim))
@@ -206,10 +208,7 @@ class Delivery:
             if ended.state is TryState.SUCCESS and store.was_settled(claim, ended):
                 return ended, Settlement(is_ours=True)
             ended = runner.after_error(error, claim, task)
-        if ended.state is TryState.SUCCESS:
-            return ended, settlement
-        discard_open_transactions()
-        return ended, store.settle(claim, ended, self._runtime.patience)
+        return ended, settlement if ended.state is TryState.SUCCESS else None
 
     def _without_task(self, claim: Claim) -> Verdict:
         events.TRY_UNREGISTERED(**_facts(claim))

@@ -12,9 +12,10 @@ from i3tasks_django.store.relay import due_doorbells, mark_published, postpone
 from i3tasks_django.store.release import postpone_unregistered, release
 from i3tasks_django.store.reopen import reopen
 from i3tasks_django.store.rescue import expired, rescue
-from i3tasks_django.store.settle import Settlement, settle, settle_within, was_settled
+from i3tasks_django.store.settle import STALE, Settlement, settle, settle_within, was_settled
 
 __all__ = [
+    "STALE",
     "NewCall",
     "Settlement",
     "cancel",
