@@ -330,7 +330,7 @@ def test_a_call_of_a_task_and_a_queue_that_are_gone_says_so(client):
 
 def test_a_running_try_is_seen_in_the_list_of_calls(client):
     handle = tasks.add.delay(1, 2)
-    store.claim([messages.envelope_of(handle).try_id], lease=timedelta(minutes=1), worker="host:1")
+    store.claim([messages.envelope_of(handle)], lease=timedelta(minutes=1), worker="host:1")
     handle.cancel()
 
     html = shown(client, EXECUTIONS)

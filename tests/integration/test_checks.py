@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.checks import run_checks
@@ -16,6 +17,7 @@ from i3tasks_core.problems import settings_problems
 from i3tasks_django import checks, task
 from i3tasks_django.runtime import runtime
 from i3tasks_django.types import I3TasksSettings, PullQueue, PushQueue, Queue, Schedule
+from project import tasks
 
 PUSH = PushQueue("default", "default", "https://shop.example.com/i3/tasks-push/")
 
@@ -137,6 +139,44 @@ def test_a_task_on_a_queue_that_is_not_listed_is_named(monkeypatch):
     assert ".lost queue_name is 'nowhere'" in found()["i3tasks.E026"].msg
 
 
+def test_two_functions_of_one_name_are_told(monkeypatch):
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    monkeypatch.setattr(registry, "_conflicts", {})
+
+    @task
+    def twice():
+        return 1
+
+    @task  # another function under a name that is taken
+    def twice():  # noqa: F811
+        return 2
+
+    assert "twice names two functions, in " in found()["i3tasks.E028"].msg
+
+
+def test_an_empty_secret_key_is_told():
+    with override_settings(SECRET_KEY=""):
+        assert found().keys() == {"i3tasks.E027"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        None,
+        {"timeout": "30", "init_command": None},
+        {"transaction_mode": 5, "timeout": None, "init_command": 7},
+    ],
+)
+def test_options_of_any_kind_are_told_and_not_tripped_over(options):
+    settings = connections["default"].settings_dict
+    before = settings["OPTIONS"]
+    settings["OPTIONS"] = options
+    try:
+        assert found().keys() == {"i3tasks.E023", "i3tasks.E024", "i3tasks.E025"}
+    finally:
+        settings["OPTIONS"] = before
+
+
 def test_another_database_is_refused(monkeypatch):
     monkeypatch.setattr(connections["default"], "vendor", "mysql", raising=False)
 
@@ -189,6 +229,37 @@ def test_bound_metadata_must_have_a_place_of_its_own():
         pass
 
 
-def test_a_task_must_be_a_function():
-    with pytest.raises(TypeError, match="@task takes a function"):
-        task(5)
+@pytest.mark.parametrize("given", [5, lambda: 1, len, dict, partial(print)])
+def test_a_task_must_be_a_function_with_a_name(given):
+    with pytest.raises(TypeError, match="@task takes a function with a name"):
+        task(given)
+
+
+def test_a_method_is_refused_where_it_is_written():
+    with pytest.raises((TypeError, RuntimeError)) as raised:
+
+        class Shop:
+            @task
+            def send(self):
+                pass
+
+    error = raised.value.__cause__ or raised.value  # Python 3.11 wraps what __set_name__ raises
+    assert "Shop.send: a task is a function of its module" in str(error)
+
+
+def test_a_class_may_name_a_task_of_its_module():
+    class Shop:
+        job = tasks.add
+
+    assert Shop.job is tasks.add
+
+
+def test_a_function_of_the_started_script_cannot_be_called_later(monkeypatch):
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+
+    def script():
+        pass
+
+    script.__module__ = "__main__"
+    with pytest.raises(RuntimeError, match="stands in __main__, where no worker looks it up"):
+        task(script).delay()

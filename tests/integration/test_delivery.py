@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from django.db.models.functions import Now
 
 import messages
 from i3tasks_core import outcome
+from i3tasks_core.identifiers import uuid7
 from i3tasks_core.states import ExecutionState
 from i3tasks_django import TaskCancelled, TaskFailed, store
 from i3tasks_django.delivery import Delivery, Verdict
@@ -25,7 +27,7 @@ LEASE = timedelta(seconds=60)
 
 
 def claim(handle):
-    (held,) = store.claim([messages.envelope_of(handle).try_id], lease=LEASE, worker="a worker")
+    (held,) = store.claim([messages.envelope_of(handle)], lease=LEASE, worker="a worker")
     return held
 
 
@@ -51,7 +53,7 @@ def test_a_second_claim_gets_nothing():
     handle = tasks.add.delay(1, 2)
     claim(handle)
 
-    assert store.claim([messages.envelope_of(handle).try_id], lease=LEASE, worker="another") == []
+    assert store.claim([messages.envelope_of(handle)], lease=LEASE, worker="another") == []
 
 
 def test_a_try_is_not_claimed_before_its_time():
@@ -64,12 +66,19 @@ def test_a_try_is_not_claimed_before_its_time():
 
 def test_many_tries_are_claimed_at_once_and_unknown_ids_do_no_harm():
     handles = [tasks.add.delay(number, 0) for number in range(5)]
-    ids = [messages.envelope_of(handle).try_id for handle in handles]
+    bells = [messages.envelope_of(handle) for handle in handles]
 
-    held = store.claim([*ids, 10**9], lease=LEASE, worker="w")
+    held = store.claim([*bells, replace(bells[0], try_id=10**9)], lease=LEASE, worker="w")
 
-    assert sorted(item.try_id for item in held) == sorted(ids)
+    assert sorted(item.try_id for item in held) == [bell.try_id for bell in bells]
     assert sorted(item.args[0] for item in held) == list(range(5))
+
+
+def test_a_try_is_claimed_only_with_its_own_executions_id():
+    bell = messages.envelope_of(tasks.add.delay(1, 2))
+
+    assert store.claim([replace(bell, execution_id=uuid7())], lease=LEASE, worker="w") == []
+    assert len(store.claim([bell], lease=LEASE, worker="w")) == 1
 
 
 def test_a_task_learns_about_its_own_run():

@@ -47,7 +47,7 @@ def test_tries_are_counted_by_state_and_task():
         messages.deliver(tasks.add.delay(1, 2))
     messages.deliver(tasks.fail_for_good.delay())
     tasks.add.delay(1, 2)
-    store.claim([messages.envelope_of(tasks.add.delay(1, 2)).try_id], lease=timedelta(minutes=1), worker="w")
+    store.claim([messages.envelope_of(tasks.add.delay(1, 2))], lease=timedelta(minutes=1), worker="w")
 
     found = get().json()
     assert found["totals"] == {"pending": 1, "running": 1, "success": 2, "failed": 1}
@@ -72,7 +72,7 @@ def test_tries_are_counted_by_state_and_task():
 
 
 def test_a_stuck_try_is_critical_also_outside_the_window():
-    store.claim([messages.envelope_of(tasks.add.delay(1, 2)).try_id], lease=timedelta(minutes=1), worker="w")
+    store.claim([messages.envelope_of(tasks.add.delay(1, 2))], lease=timedelta(minutes=1), worker="w")
     long_ago = Now() - timedelta(hours=5)
     TaskExecutionTry.objects.update(started_at=long_ago, asked_at=long_ago)
 
@@ -114,7 +114,7 @@ def test_many_failures_are_a_warning():
 
 
 def test_lost_tries_count_as_failed():
-    store.claim([messages.envelope_of(tasks.add.delay(1, 2)).try_id], lease=timedelta(minutes=1), worker="w")
+    store.claim([messages.envelope_of(tasks.add.delay(1, 2))], lease=timedelta(minutes=1), worker="w")
     TaskExecutionTry.objects.update(lease_until=Now() - timedelta(seconds=1))
     for try_id in store.expired(1):
         store.rescue(try_id)
@@ -142,6 +142,21 @@ def test_a_token_is_asked_for_when_one_is_set(i3tasks):
 
 def test_the_answer_is_not_kept_by_caches():
     assert "no-store" in get().headers["Cache-Control"]
+
+
+def drop_connection():
+    """As after a restart of the server: the connection of this thread is dead and does not know it."""
+    if connection.vendor == "postgresql":
+        connection.connection.close()
+    else:
+        pytest.skip("SQLite has no server to restart")
+
+
+def test_a_restarted_database_costs_one_answer_at_most():
+    get()
+    drop_connection()
+
+    assert [get().status_code, get().status_code][1] == 200
 
 
 class TestTheBeatEndpoint:

@@ -9,8 +9,9 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
+import messages
 from i3tasks_core import names
-from i3tasks_core.envelope import decode
+from i3tasks_core.envelope import Envelope, decode
 from i3tasks_core.errors import PubSubUnavailable
 from i3tasks_core.pubsub.subscriber import Subscriber
 from i3tasks_django import store
@@ -53,6 +54,10 @@ def requests(monkeypatch):
         lambda _self, _topic, batch: sizes.append(len(batch)),
     )
     return sizes
+
+
+def bell_of(attempt):
+    return Envelope(try_id=attempt.pk, execution_id=attempt.task_execution_id, queue_name="heavy")
 
 
 def all_tries():
@@ -150,8 +155,20 @@ def test_the_relay_rings_for_what_the_hook_could_not(embedded_pubsub):
     TaskExecutionTry.objects.update(next_publish_at=Now())
 
     assert relay() == 1  # it declares what is missing
-    assert doorbells(1) == [attempt.pk for attempt in all_tries()]
-    assert relay() == 0
+    assert set(doorbells(1)) == {attempt.pk for attempt in all_tries()}
+
+
+def test_what_rang_before_anybody_could_hear_it_rings_again_once_there_is_a_subscription(embedded_pubsub):
+    tasks.add_heavy.delay(1, 2)
+    tasks.add_heavy.using(run_after=3600).delay(1, 2)
+    tasks.add.delay(1, 2)
+    TaskExecutionTry.objects.update(publish_count=1, next_publish_at=Now() + timedelta(hours=1))
+
+    declare([runtime().queue("heavy")])
+
+    assert relay() == 1
+    assert [attempt.publish_count for attempt in all_tries()] == [1, 1, 1]
+    assert doorbells(1) == [all_tries()[0].pk]
 
 
 def test_a_hook_that_raises_before_ours_costs_a_delay_and_no_task(requests):
@@ -221,7 +238,7 @@ class TestABacklog:
     def running(self, *, asked_ago):
         handle = tasks.write.delay("never", "run")
         tries = TaskExecutionTry.objects.filter(task_execution=handle.id)
-        store.claim([tries.get().pk], lease=timedelta(minutes=1), worker="w")
+        store.claim([messages.envelope_of(handle)], lease=timedelta(minutes=1), worker="w")
         tries.update(asked_at=Now() - asked_ago)
         self.requests.clear()
 
@@ -259,8 +276,9 @@ class TestABacklog:
 
     def test_a_released_try_rings_in_the_next_pass(self):
         self.published(1, asked_ago=timedelta(minutes=2))
-        ids = [attempt.pk for attempt in all_tries()]
-        claims = store.claim(ids, lease=timedelta(minutes=1), worker="w")
+        claims = store.claim(
+            [bell_of(attempt) for attempt in all_tries()], lease=timedelta(minutes=1), worker="w"
+        )
         store.release(claims)
 
         assert relay() == 1
@@ -268,7 +286,7 @@ class TestABacklog:
 
 def test_a_pass_rescues_and_rings_for_the_successor(requests):
     tasks.add_heavy.delay(1, 2)
-    store.claim([all_tries()[0].pk], lease=timedelta(minutes=1), worker="w")
+    store.claim([bell_of(all_tries()[0])], lease=timedelta(minutes=1), worker="w")
     TaskExecutionTry.objects.update(lease_until=Now() - timedelta(seconds=1))
     requests.clear()
 

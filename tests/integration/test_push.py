@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 
 import pytest
 from django.db import OperationalError, connection
@@ -91,11 +92,14 @@ def test_bodies_that_nobody_can_read_are_refused_without_a_query():
 
 
 def test_a_message_that_nobody_can_read_is_logged_once(caplog):
-    body = json.dumps({"message": {"messageId": "77", "data": "", "attributes": {}}})
+    message_id = uuid.uuid4().hex
+    body = json.dumps({"message": {"messageId": message_id, "data": "", "attributes": {}}})
     for _ in range(3):
         assert post(body).status_code == 403
 
-    assert [record.fields["message_id"] for record in caplog.records if record.name == "i3tasks"] == ["77"]
+    assert [record.fields["message_id"] for record in caplog.records if record.name == "i3tasks"] == [
+        message_id
+    ]
 
 
 def test_only_post_is_answered():

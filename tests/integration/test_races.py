@@ -55,7 +55,7 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
 
 
 def claim(handle):
-    return store.claim([messages.envelope_of(handle).try_id], lease=LEASE, worker="w")
+    return store.claim([messages.envelope_of(handle)], lease=LEASE, worker="w")
 
 
 def expire():
@@ -65,17 +65,17 @@ def expire():
 def test_many_claims_of_the_same_tries_share_them_out():
     for _ in range(5):
         with transaction.atomic():
-            ids = [messages.envelope_of(tasks.nothing.delay()).try_id for _ in range(20)]
+            bells = [messages.envelope_of(tasks.nothing.delay()) for _ in range(20)]
 
         won = at_once(
             *[
                 lambda order=order: store.claim(order, lease=LEASE, worker="w")
-                for order in (ids, ids[::-1], ids, ids[::-1])
+                for order in (bells, bells[::-1], bells, bells[::-1])
             ]
         )
 
         claimed = [held.try_id for claims in won for held in claims]
-        assert sorted(claimed) == sorted(ids)
+        assert sorted(claimed) == [bell.try_id for bell in bells]
 
 
 def test_a_finish_and_a_rescue_of_the_same_try_leave_one_end():

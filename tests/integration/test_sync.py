@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
 
 import messages
+from i3tasks_core.errors import LeaseLost
 from i3tasks_core.states import ExecutionState
+from i3tasks_django import Task
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from project import tasks
 
@@ -60,6 +64,32 @@ def test_a_task_that_breaks_the_callers_transaction_shows_its_own_error():
     Group.objects.create(name="twice")
     with pytest.raises(Exception, match=r"(?i)unique"), transaction.atomic():
         tasks.make_group("twice")
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_an_atomic_task_is_atomic_here_too(i3tasks, is_forced):
+    i3tasks(force_sync=is_forced)
+    call = tasks.make_group.delay if is_forced else tasks.make_group
+
+    call("made")
+    with pytest.raises(ValueError, match="after the write"):
+        call("never", then_fail=True)
+
+    assert [group.name for group in Group.objects.all()] == ["made"]
+    assert sorted(TaskExecutionTry.objects.values_list("state", flat=True)) == ["failed", "success"]
+
+
+def test_an_atomic_task_whose_lease_was_lost_leaves_nothing_here_either():
+    def lose(name, **_):
+        Group.objects.create(name=name)
+        TaskExecutionTry.objects.update(fence=9)
+        return name
+
+    atomic = replace(tasks.make_group.definition, body=lose)
+    with pytest.raises(LeaseLost):
+        Task(tasks.make_group._func, atomic)("never")
+
+    assert not Group.objects.exists()
 
 
 def test_force_sync_runs_the_call_at_once(i3tasks):

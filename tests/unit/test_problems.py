@@ -301,12 +301,25 @@ def test_a_pubsub_config_that_will_do(setting):
 
 def test_a_key_file_that_exists_will_do(tmp_path: Path):
     path = tmp_path / "key.json"
-    path.write_text("{}")
+    path.write_text('{"client_email": "tasks@shop.iam.gserviceaccount.com", "private_key": "…"}')
 
     for given_path in (path, str(path)):
         setting = {**CLOUD, "CREDENTIALS": given_path}
         assert pubsub_problems(setting) == []
         assert PubSubConfig.of(setting).credentials == str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("xx", "is not JSON"), ("{}", "is no service account's"), ("[]", "is no service account's")],
+)
+def test_a_key_file_that_is_no_key_is_told(tmp_path: Path, text: str, wrong: str):
+    path = tmp_path / "key.json"
+    path.write_text(text)
+
+    (problem,) = pubsub_problems({**CLOUD, "CREDENTIALS": str(path)})
+    assert problem.code == "E006"
+    assert problem.message.endswith(wrong)
 
 
 def test_without_emulator_false_is_assumed():

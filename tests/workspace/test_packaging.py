@@ -75,11 +75,11 @@ class Shop:
                 if name.startswith(("PIP_", "SSL_", "REQUESTS_"))
             },
         }
-        (folder / "dist").symlink_to(wheels)
+        self._wheels = wheels
 
     def text(self, title: str) -> str:
-        """A block of the README with free ports in place of the ones it names."""
-        found = readme.block(title)
+        """A block of the README with free ports in place of the ones it names, and the wheels' folder."""
+        found = readme.block(title).replace("../i3tasks/dist", str(self._wheels))
         for port, free in self.ports.items():
             found = found.replace(port, str(free))
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -65,8 +65,8 @@ class I3TasksSettings:
 
     namespace: str
     default_queue: PushQueue
-    other_queues: tuple[AnyQueue, ...] = ()
-    schedules: tuple[Schedule, ...] = ()
+    other_queues: Sequence[AnyQueue] = ()
+    schedules: Sequence[Schedule] = ()
     force_sync: bool = False
     default_max_retries: int = 3
     run_queue_create_command_on_startup: bool = True

@@ -15,6 +15,7 @@ from i3tasks_core.errors import EnvelopeError, SignatureError
 VERSION = 1
 SIGNATURE = "signature"
 _SALT = b"i3tasks.envelope"
+_IDS_END = 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +72,11 @@ def decode(data: bytes, attributes: Mapping[str, str], keys: Sequence[bytes]) ->
 def _read(fields: Any) -> Envelope:
     if fields["v"] != VERSION:
         raise EnvelopeError(f"message version {fields['v']!r}: this release reads version {VERSION}")
+    try_id = int(fields["try"])
+    if not 0 < try_id < _IDS_END:
+        raise EnvelopeError("no try has such an id")
     return Envelope(
-        try_id=int(fields["try"]),
+        try_id=try_id,
         execution_id=UUID(hex=fields["execution"]),
         queue_name=str(fields["queue"]),
     )

@@ -49,6 +49,13 @@ class SignatureError(EnvelopeError):
     """A message whose signature is missing or was not made with one of our keys."""
 
 
+class LeaseLost(I3TasksError):
+    """The try was given to somebody else while it ran; nothing it did in its transaction is kept."""
+
+    def __init__(self) -> None:
+        super().__init__("the try's lease was lost while it ran: its transaction is rolled back")
+
+
 class PubSubError(I3TasksError):
     """Pub/Sub could not do what was asked of it."""
 

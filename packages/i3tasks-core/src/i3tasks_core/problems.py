@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from i3tasks_core import names
 from i3tasks_core.config import AnyQueue, PullQueue, PushQueue, Schedule
 
 _HOST = re.compile(r"[^\s/:]+:\d{1,5}")
+_MOST = 1_000_000
+_LEASES = (timedelta(seconds=1), timedelta(days=1))
 _PUBSUB_FIELDS = ("EMULATOR", "HOST", "PROJECT_ID", "CREDENTIALS")
 
 
@@ -103,14 +106,26 @@ def _pubsub_problems(setting: Mapping[str, Any]) -> Iterator[Problem]:
 def _credentials_problems(*, emulator: Any, credentials: Any) -> Iterator[Problem]:
     if emulator is True or credentials is None or credentials is False:
         return
-    if not isinstance(credentials, str | os.PathLike) or not os.path.isfile(credentials):  # noqa: PTH113
+    if wrong := _wrong_with_account(credentials):
         yield Problem(
             code="E006",
             field="PUBSUB_CONFIG['CREDENTIALS']",
-            message=f"is {credentials!r}, which is no file",
+            message=f"is {credentials!r}, which {wrong}",
             hint="write the path of a service account's JSON file, or None for Application Default "
             "Credentials",
         )
+
+
+def _wrong_with_account(path: Any) -> str | None:
+    try:
+        account = json.loads(Path(path).read_bytes())
+    except (OSError, TypeError):
+        return "is no file that can be read"
+    except ValueError:
+        return "is not JSON"
+    if not isinstance(account, dict) or not {"client_email", "private_key"} <= account.keys():
+        return "is no service account's"
+    return None
 
 
 def _namespace_problems(given: Any) -> Iterator[Problem]:
@@ -174,19 +189,19 @@ def _number_problems(given: Any) -> Iterator[Problem]:
         ("health_pending_age_seconds_threshold", 1),
     ):
         value = getattr(given, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
             yield Problem(
                 code="E014",
                 field=f"I3TASKS.{name}",
                 message=f"is {value!r}",
-                hint=f"write a whole number, {least} or more",
+                hint=f"write a whole number from {least} to {_MOST:,}",
             )
-    if not isinstance(given.lease, timedelta) or given.lease < timedelta(seconds=1):
+    if not isinstance(given.lease, timedelta) or not _LEASES[0] <= given.lease <= _LEASES[1]:
         yield Problem(
             code="E015",
             field="I3TASKS.lease",
             message=f"is {given.lease!r}",
-            hint="write a timedelta of a second or more, e.g. timedelta(seconds=60)",
+            hint="write a timedelta from a second to a day, e.g. timedelta(seconds=60)",
         )
 
 

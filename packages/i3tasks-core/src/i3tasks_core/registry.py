@@ -24,6 +24,7 @@ class TaskDefinition:
         max_retries: retries after the first try; None means the settings' default.
         timeout: it is interrupted after this long.
         atomic: body and finish are one database transaction.
+        place: file and line of the function.
     """
 
     path: str
@@ -35,6 +36,7 @@ class TaskDefinition:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: timedelta | None = None
     atomic: bool = False
+    place: str = ""
 
     @property
     def full_name(self) -> str:
@@ -42,15 +44,24 @@ class TaskDefinition:
 
 
 _tasks: dict[tuple[str, str], TaskDefinition] = {}
+_conflicts: dict[str, tuple[str, str]] = {}
 
 
 def register(task: TaskDefinition) -> None:
     """Make the task known; a later definition of the same name replaces the earlier, as in a module."""
+    earlier = _tasks.get((task.path, task.name))
+    if earlier is not None and earlier.place != task.place:
+        _conflicts[task.full_name] = (earlier.place, task.place)
     _tasks[task.path, task.name] = task
 
 
 def find(path: str, name: str) -> TaskDefinition | None:
     return _tasks.get((path, name))
+
+
+def conflicts() -> dict[str, tuple[str, str]]:
+    """Names that two functions have, with the places of both: a call of one would run the other."""
+    return dict(_conflicts)
 
 
 def registered() -> list[TaskDefinition]:

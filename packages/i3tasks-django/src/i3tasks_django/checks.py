@@ -8,11 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from i3tasks_core.config import AnyQueue
 from i3tasks_core.problems import Problem
-from i3tasks_core.registry import registered
+from i3tasks_core.registry import conflicts, registered
 from i3tasks_django import runtime
 from i3tasks_django.store.database import alias
 
@@ -47,6 +48,16 @@ def _project_problems() -> Iterator[Problem]:
             hint="write USE_TZ = True: leases and schedules are kept in UTC by the database's clock",
         )
 
+    try:
+        settings.SECRET_KEY  # noqa: B018 - Django raises at the first look
+    except ImproperlyConfigured:
+        yield Problem(
+            code="E027",
+            field="SECRET_KEY",
+            message="is empty",
+            hint="write a long random text: messages are signed with a key made from it",
+        )
+
 
 def _database_problems() -> Iterator[Problem]:
     name = alias()
@@ -65,7 +76,10 @@ def _database_problems() -> Iterator[Problem]:
 
 
 def _sqlite_problems(field: str, database: dict[str, Any]) -> Iterator[Problem]:
-    options = database.get("OPTIONS", {})
+    options = database.get("OPTIONS")
+    if not isinstance(options, dict):
+        options = {}
+    timeout, start = options.get("timeout", 5), options.get("init_command")
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         yield Problem(
             code="E022",
@@ -81,24 +95,31 @@ def _sqlite_problems(field: str, database: dict[str, Any]) -> Iterator[Problem]:
             hint='write "IMMEDIATE": a deferred transaction that starts to write fails at once when '
             "another writer is at work",
         )
-    if options.get("timeout", 5) < _LEAST_TIMEOUT:
+    if not isinstance(timeout, int | float) or timeout < _LEAST_TIMEOUT:
         yield Problem(
             code="E024",
             field=f"{field}['OPTIONS']['timeout']",
-            message=f"is {options.get('timeout', 5)!r}",
+            message=f"is {timeout!r}",
             hint=f"write {_LEAST_TIMEOUT} or more seconds: writers wait for each other",
         )
-    if "journal_mode=wal" not in options.get("init_command", "").replace(" ", "").lower():
+    if "journal_mode=wal" not in str(start).replace(" ", "").lower():
         yield Problem(
             code="E025",
             field=f"{field}['OPTIONS']['init_command']",
-            message=f"is {options.get('init_command')!r}",
+            message=f"is {start!r}",
             hint='write "PRAGMA journal_mode=WAL;": readers and the writer must not block each other',
         )
 
 
 def _task_problems(queues: Sequence[AnyQueue]) -> Iterator[Problem]:
     names = {queue.queue_name for queue in queues}
+    for name, places in conflicts().items():
+        yield Problem(
+            code="E028",
+            field=f"@task {name}",
+            message=f"names two functions, in {places[0]} and in {places[1]}",
+            hint="rename one: a worker knows a task by its module and name",
+        )
     for task in registered() if names else ():
         if task.queue_name not in names:
             yield Problem(

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connections, transaction
 from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
 from i3tasks_core.envelope import Envelope, decode
-from i3tasks_core.errors import EnvelopeError
+from i3tasks_core.errors import EnvelopeError, LeaseLost
 from i3tasks_core.outcome import Outcome
 from i3tasks_core.pubsub.subscriber import Received
 from i3tasks_core.registry import TaskDefinition
@@ -26,7 +26,12 @@ from i3tasks_django.models import TaskExecution
 from i3tasks_django.publishing import publish, publish_on_commit
 from i3tasks_django.runtime import Runtime, runtime
 from i3tasks_django.store import NewCall, Settlement
-from i3tasks_django.store.database import alias, connection, discard_open_transactions, drop_dead_connection
+from i3tasks_django.store.database import (
+    alias,
+    connection,
+    discard_open_transactions,
+    drop_dead_connections,
+)
 
 
 class Verdict(Enum):
@@ -65,12 +70,33 @@ def call_now(call: NewCall) -> tuple[UUID, Any]:
     shared = not connection().in_atomic_block
     with current.heart.holding(claim) if shared else nullcontext():
         try:
-            value = runner.call(call.task, _metadata(claim), claim.args, claim.kwargs)
+            value, is_recorded = (
+                _call_atomic(claim, call.task) if call.task.atomic else _call(claim, call.task)
+            )
         except BaseException as error:
             _record(claim, runner.after_error(error, claim, call.task), current)
             raise
-        _record(claim, runner.after_return(value), current)
+        if not is_recorded:
+            _record(claim, runner.after_return(value), current)
     return claim.execution_id, value
+
+
+def _call(claim: Claim, task: TaskDefinition) -> tuple[Any, bool]:
+    """The function's value, and that its success is still to be recorded."""
+    return runner.call(task, _metadata(claim), claim.args, claim.kwargs), False
+
+
+def _call_atomic(claim: Claim, task: TaskDefinition) -> tuple[Any, bool]:
+    """The same, with the success recorded in the body's own transaction."""
+    with transaction.atomic(using=alias()):
+        value, _ = _call(claim, task)
+        ended = runner.after_return(value)
+        is_success = ended.state is TryState.SUCCESS
+        if not is_success:
+            transaction.set_rollback(True, using=alias())
+        elif not store.settle_within(claim, ended).is_ours:
+            raise LeaseLost
+    return value, is_success
 
 
 class Delivery:
@@ -103,7 +129,7 @@ class Delivery:
         Raises:
             OperationalError, InterfaceError: the database is away; the message was not consumed.
         """
-        claims = self._claim([envelope.try_id])
+        claims = self._claim([envelope])
         return self.perform(claims[0]) if claims else Verdict.NOTHING_TO_DO
 
     def admit(self, messages: Sequence[Received]) -> Admission:
@@ -112,20 +138,20 @@ class Delivery:
         Raises:
             OperationalError, InterfaceError: the database is away; nothing was consumed.
         """
-        readable: dict[str, int] = {}
+        readable: dict[str, Envelope] = {}
         for message in messages:
             try:
-                readable[message.ack_id] = self.read(message.data, message.attributes).try_id
+                readable[message.ack_id] = self.read(message.data, message.attributes)
             except EnvelopeError as error:
                 self.report_unreadable(message.message_id, error)
         if not readable:
             return Admission(claims=[], consumed=[])
-        return Admission(claims=self._claim(set(readable.values())), consumed=list(readable))
+        return Admission(claims=self._claim(readable.values()), consumed=list(readable))
 
     def perform(self, claim: Claim) -> Verdict:
         """Run a claimed try and write its end. Raises nothing."""
         try:
-            drop_dead_connection()
+            drop_dead_connections()
             return self._perform(claim)
         except Exception as error:  # noqa: BLE001 - the thread's next try must not suffer; the lease runs out
             events.TRY_UNSETTLED(**_facts(claim), error=repr(error))
@@ -150,12 +176,12 @@ class Delivery:
             events.TRY_RELEASED(**_facts(claim))
         store.release(claims)
 
-    def _claim(self, try_ids: Collection[int]) -> list[Claim]:
-        ids = sorted(try_ids)
+    def _claim(self, bells: Collection[Envelope]) -> list[Claim]:
+        by_id = {bell.try_id: bell for bell in bells}
         current = self._runtime
-        claims = store.claim(ids, lease=current.config.lease, worker=current.worker_name)
+        claims = store.claim(list(by_id.values()), lease=current.config.lease, worker=current.worker_name)
         current.heart.hold(claims)
-        missed = set(ids) - {claim.try_id for claim in claims}
+        missed = set(by_id) - {claim.try_id for claim in claims}
         if missed:
             self._rescue(missed)
         return claims

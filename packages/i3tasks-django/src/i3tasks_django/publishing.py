@@ -17,7 +17,7 @@ from i3tasks_core.pubsub.provisioning import provision
 from i3tasks_core.pubsub.publisher import MAX_MESSAGES
 from i3tasks_django import store
 from i3tasks_django.runtime import runtime
-from i3tasks_django.store.database import alias, connection
+from i3tasks_django.store.database import TRANSIENT, alias, connection
 
 _DECLARE_PAUSE = (1.0, 60.0)
 
@@ -88,19 +88,26 @@ def declare(queues: Iterable[AnyQueue] | None = None) -> bool:
     Returns:
         Whether Pub/Sub could be asked. It being away stops nothing.
     """
-    config = runtime().config
     try:
-        for finding in provision(runtime().clients, config.namespace, tuple(queues or config.queues)):
-            if finding.action == "created":
-                events.PUBSUB_DECLARED(resource=finding.resource, action=finding.action)
-            elif finding.action == "drifted":
-                events.PUBSUB_DRIFTED(
-                    resource=finding.resource, field=finding.field, have=finding.have, want=finding.want
-                )
-    except PubSubError as error:
+        for queue in tuple(queues or runtime().config.queues):
+            _declare(queue)
+    except (PubSubError, *TRANSIENT) as error:
         events.PUBSUB_UNDECLARED(error=str(error))
         return False
     return True
+
+
+def _declare(queue: AnyQueue) -> None:
+    for finding in provision(runtime().clients, runtime().config.namespace, [queue]):
+        if finding.action == "created":
+            events.PUBSUB_DECLARED(resource=finding.resource, action=finding.action)
+            # What rang before there was anybody to hear it: before the first declaration, or before a
+            # Pub/Sub that forgets was restarted.
+            store.ring_again(queue.queue_name)
+        elif finding.action == "drifted":
+            events.PUBSUB_DRIFTED(
+                resource=finding.resource, field=finding.field, have=finding.have, want=finding.want
+            )
 
 
 def declare_in_background() -> None:

@@ -7,15 +7,20 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from asgiref.sync import async_to_sync
 
+from i3tasks_core import options
 from i3tasks_core.errors import TaskTimeout
 from i3tasks_core.payload import check_arguments
 from i3tasks_core.registry import MAX_NAME, TaskDefinition, register
 from i3tasks_core.retry import RetryPolicy
 from i3tasks_django.handles import ChainHandle
+
+# Modules of tasks are imported while models load, so what needs the models is imported at the call.
+if TYPE_CHECKING:
+    from i3tasks_django.store import NewCall
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +37,7 @@ class Task(Generic[P, R]):
 
     def __init__(
         self,
-        func: Callable[P, R],
+        func: Callable[P, Any],
         definition: TaskDefinition,
         *,
         run_after: datetime | timedelta | None = None,
@@ -48,10 +53,17 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<task {self.definition.full_name}>"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __set_name__(self, owner: type, name: str) -> None:
+        if self.definition.name.startswith(f"{owner.__qualname__}."):
+            raise TypeError(
+                f"@task on the method {owner.__qualname__}.{name}: a task is a function of its module, "
+                "and gets what it works on by key"
+            )
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.sync_run(*args, **kwargs)
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> ChainHandle:
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> ChainHandle:
         """Record the call, to run if and only if the current transaction commits.
 
         Returns:
@@ -60,65 +72,65 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON; nothing is written.
             UnknownQueue: the task's queue is not in the settings; nothing is written.
+            RuntimeError: the function stands in the script that was started, where no worker finds it.
         """
         from i3tasks_django.delivery import call_later
+        from i3tasks_django.runtime import runtime
 
-        call = self._checked(args, kwargs)
-        return ChainHandle(call_later(self._new_call(*call)))
+        call = self._new_call(args, kwargs)
+        if self.definition.path == "__main__" and not runtime().config.force_sync:
+            raise RuntimeError(
+                f"{self.definition.name}() stands in __main__, where no worker looks it up: move it into a "
+                "module, the tasks.py of an app"
+            )
+        return ChainHandle(call_later(call))
 
     async_run = delay
 
-    def sync_run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def sync_run(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, record it, and give back its return value.
 
         One try, no retries; whatever the function raises is recorded and goes on to the caller.
 
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON.
+            LeaseLost: an ``atomic`` task was taken for dead while it ran; it has left nothing.
         """
         from i3tasks_django.delivery import call_now
 
-        value: R = call_now(self._new_call(*self._checked(args, kwargs)))[1]
+        value: R = call_now(self._new_call(args, kwargs))[1]
         return value
 
     def using(
-        self, *, run_after: datetime | timedelta | None = None, queue_name: str | None = None
+        self, *, run_after: datetime | timedelta | float | None = None, queue_name: str | None = None
     ) -> Task[P, R]:
         """The same task with other options for the calls made through it.
 
         Args:
-            run_after: not before this moment (aware), or this long after the call.
+            run_after: not before this moment (aware), or this long after the call (``timedelta`` or seconds).
             queue_name: instead of the task's own queue.
 
         Raises:
-            ValueError: ``run_after`` is a datetime without a time zone.
+            TypeError: ``run_after`` is neither a moment nor a duration, or ``queue_name`` no text.
+            ValueError: ``run_after`` is a datetime without a time zone, or more than ten years away.
         """
-        if isinstance(run_after, datetime) and run_after.tzinfo is None:
-            raise ValueError(
-                f"run_after={run_after!r} has no time zone: pass an aware datetime such as "
-                "django.utils.timezone.now() + timedelta(hours=1), or a timedelta"
-            )
         return Task(
             self._func,
             self.definition,
-            run_after=run_after if run_after is not None else self._run_after,
-            queue_name=queue_name or self._queue_name,
+            run_after=self._run_after if run_after is None else options.run_after(run_after),
+            queue_name=self._queue_name if queue_name is None else options.queue_name(queue_name),
         )
 
-    def _checked(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _new_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewCall:
+        """The call, with everything about it checked."""
+        from i3tasks_django.runtime import runtime
+        from i3tasks_django.store import NewCall
+
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.definition.full_name}(): {error}") from None
         check_arguments(args, kwargs)
-        return args, kwargs
-
-    def _new_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        from i3tasks_django.runtime import runtime
-        from i3tasks_django.store import NewCall
-
         retries = self.definition.max_retries
         return NewCall(
             task=self.definition,
@@ -130,19 +142,49 @@ class Task(Generic[P, R]):
         )
 
 
+class _Decorator(Protocol):
+    """What ``@task(…)`` gives: it keeps the function's parameters."""
+
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class _BoundDecorator(Protocol):
+    """What ``@task(bind=True, …)`` gives: callers leave task_metadata out, and types cannot say "without"."""
+
+    @overload
+    def __call__(self, func: Callable[..., Coroutine[Any, Any, R]], /) -> Task[..., R]: ...
+    @overload
+    def __call__(self, func: Callable[..., R], /) -> Task[..., R]: ...
+
+
+@overload
+def TaskDecorator(func: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]: ...
 @overload
 def TaskDecorator(func: Callable[P, R]) -> Task[P, R]: ...
 @overload
 def TaskDecorator(
     *,
-    bind: bool = ...,
+    bind: Literal[True],
     queue_name: str = ...,
     max_retries: int | None = ...,
     retry: RetryPolicy = ...,
     timeout: timedelta | float | None = ...,
     atomic: bool = ...,
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-def TaskDecorator(  # noqa: N802
+) -> _BoundDecorator: ...
+@overload
+def TaskDecorator(
+    *,
+    bind: Literal[False] = ...,
+    queue_name: str = ...,
+    max_retries: int | None = ...,
+    retry: RetryPolicy = ...,
+    timeout: timedelta | float | None = ...,
+    atomic: bool = ...,
+) -> _Decorator: ...
+def TaskDecorator(  # noqa: N802 - the documented name
     func: Callable[..., Any] | None = None,
     *,
     bind: bool = False,
@@ -166,33 +208,36 @@ def TaskDecorator(  # noqa: N802
             happen exactly once.
 
     Raises:
-        TypeError: ``func`` is not a function.
+        TypeError: ``func`` is not a function with a name, or an option is of the wrong kind.
         ValueError: an option is out of range, or the function's name is too long.
     """
-    options: dict[str, Any] = {
-        "bind": bind,
-        "queue_name": queue_name,
-        "max_retries": _checked_retries(max_retries),
-        "retry": retry,
-        "timeout": _checked_timeout(timeout),
-        "atomic": atomic,
+    given: dict[str, Any] = {
+        "bind": options.flag("bind", bind),
+        "queue_name": options.queue_name(queue_name),
+        "max_retries": options.max_retries(max_retries),
+        "retry": options.retry(retry),
+        "timeout": options.timeout(timeout),
+        "atomic": options.flag("atomic", atomic),
     }
     if func is None:
-        return functools.partial(_define, options=options)
-    return _define(func, options=options)
+        return functools.partial(_define, given=given)
+    return _define(func, given=given)
 
 
 task = TaskDecorator
 
 
-def _define(func: Any, *, options: dict[str, Any]) -> Task[..., Any]:
-    if not callable(func) or not hasattr(func, "__qualname__"):
-        raise TypeError(f"@task takes a function, not {func!r}: write @task or @task(queue_name=…)")
+def _define(func: Any, *, given: dict[str, Any]) -> Task[..., Any]:
+    inner = inspect.unwrap(func) if callable(func) else func
+    if not inspect.isfunction(inner) or inner.__name__ == "<lambda>" or not hasattr(func, "__qualname__"):
+        raise TypeError(f"@task takes a function with a name, not {func!r}: write def …(): and decorate it")
+    is_async = inspect.iscoroutinefunction(func)
     definition = TaskDefinition(
         path=func.__module__,
         name=func.__qualname__,
-        body=_as_sync(func, options["timeout"]) if inspect.iscoroutinefunction(func) else func,
-        **{**options, "timeout": None if inspect.iscoroutinefunction(func) else options["timeout"]},
+        body=_as_sync(func, given["timeout"]) if is_async else func,
+        place=f"{inner.__code__.co_filename}:{inner.__code__.co_firstlineno}",
+        **{**given, "timeout": None if is_async else given["timeout"]},
     )
     for part in (definition.path, definition.name):
         if len(part) > MAX_NAME:
@@ -228,27 +273,12 @@ def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signat
     signature = inspect.signature(func)
     if not bind:
         return signature
-    names = [name for name, p in signature.parameters.items() if p.kind in _POSITIONAL]
-    accepts_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    if _METADATA not in signature.parameters and not accepts_any:
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    if _METADATA not in signature.parameters and not takes_any:
         raise TypeError(f"{func.__qualname__}() has bind=True but no parameter {_METADATA}: add it")
-    if _METADATA in names[:-1]:
+    places = [name for name, parameter in signature.parameters.items() if parameter.kind in _POSITIONAL]
+    if _METADATA in places[:-1]:
         raise TypeError(
             f"{func.__qualname__}(): write {_METADATA} last, or after a *, so that arguments keep places"
         )
     return signature.replace(parameters=[p for name, p in signature.parameters.items() if name != _METADATA])
-
-
-def _checked_retries(max_retries: Any) -> int | None:
-    if max_retries is not None and (not isinstance(max_retries, int) or max_retries < 0):
-        raise ValueError(f"max_retries={max_retries!r}: write a whole number, 0 or more, or None")
-    return max_retries
-
-
-def _checked_timeout(timeout: timedelta | float | None) -> timedelta | None:
-    if timeout is None:
-        return None
-    duration = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
-    if duration <= timedelta(0):
-        raise ValueError(f"timeout={timeout!r}: write a positive timedelta or number of seconds, or None")
-    return duration

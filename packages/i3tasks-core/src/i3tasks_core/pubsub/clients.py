@@ -87,9 +87,11 @@ class Clients:
             return None  # the channel finds the Application Default Credentials
         from google.oauth2 import service_account
 
-        return service_account.Credentials.from_service_account_file(
-            self.config.credentials, scopes=transport.AUTH_SCOPES
-        )
+        path = self.config.credentials
+        try:
+            return service_account.Credentials.from_service_account_file(path, scopes=transport.AUTH_SCOPES)
+        except (OSError, ValueError) as error:
+            raise PubSubError(f"the credentials in {path} cannot be used: {_first_line(error)}") from error
 
 
 def bounded(seconds: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from i3tasks_django.store.cancel import cancel
 from i3tasks_django.store.claim import claim
 from i3tasks_django.store.create import NewCall, create, create_running
 from i3tasks_django.store.heartbeat import heartbeat
-from i3tasks_django.store.relay import due_doorbells, mark_published, postpone
+from i3tasks_django.store.relay import due_doorbells, mark_published, postpone, ring_again
 from i3tasks_django.store.release import postpone_unregistered, release
 from i3tasks_django.store.reopen import reopen
 from i3tasks_django.store.rescue import expired, rescue
@@ -31,6 +31,7 @@ __all__ = [
     "release",
     "reopen",
     "rescue",
+    "ring_again",
     "settle",
     "settle_within",
     "was_settled",

@@ -37,11 +37,13 @@ class Dialect:
         now: the statement's moment.
         later: a moment so many seconds (one parameter) after it.
         skip_locked: takes the rows nobody else is working on; SQLite has one writer at a time anyway.
+        uuid: how it is passed as a parameter.
     """
 
     now: str
     later: str
     skip_locked: str
+    uuid: Callable[[UUID], Any]
 
 
 _DIALECTS = {
@@ -50,11 +52,13 @@ _DIALECTS = {
         now="STATEMENT_TIMESTAMP()",
         later="STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'",
         skip_locked="FOR UPDATE SKIP LOCKED",
+        uuid=lambda value: value,
     ),
     "sqlite": Dialect(
         now="STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
         later="STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s || ' seconds')",
         skip_locked="",
+        uuid=lambda value: value.hex,
     ),
 }
 
@@ -132,16 +136,19 @@ _thread = threading.local()
 _IDLE = 1.0
 
 
-def drop_dead_connection() -> None:
-    """Before a task gets this thread's connection: see that it still lives, if it has been idle for a while.
+def drop_dead_connections() -> None:
+    """Before this thread's connections are used: drop those that died since.
 
     A database restart would otherwise fail the first task of every thread. Busy threads are spared the
     round trip: their own last statement has just shown it.
     """
     now = time.monotonic()
-    if now - getattr(_thread, "seen_at", now) > _IDLE and not connection().in_atomic_block:
-        discard_broken(connection())
+    was_idle = now - getattr(_thread, "seen_at", now) > _IDLE
     _thread.seen_at = now
+    for current in connections.all(initialized_only=True):
+        if not current.in_atomic_block and (was_idle or current.errors_occurred):
+            discard_broken(current)
+            current.errors_occurred = False
 
 
 def discard_open_transactions() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.db.models.functions import Now
 
 from i3tasks_core.envelope import Envelope
@@ -61,6 +61,17 @@ def postpone(try_ids: Collection[int]) -> None:
         .filter(pk__in=try_ids, state=TryState.PENDING, publish_count__gt=0)
         .update(next_publish_at=Now() + POSTPONED_BY, publish_count=F("publish_count") - 1)
     )
+
+
+def ring_again(queue_name: str) -> None:
+    """Make every try of the queue that is due and waits for its message due for another one."""
+    waiting = TaskExecutionTry.objects.using(alias()).filter(
+        Q(run_after=None) | Q(run_after__lte=Now()),
+        state=TryState.PENDING,
+        publish_count__gt=0,
+        task_execution__queue_name=queue_name,
+    )
+    waiting.update(next_publish_at=Now(), publish_count=0)
 
 
 def _reserve(limit: int) -> list[_Due]:

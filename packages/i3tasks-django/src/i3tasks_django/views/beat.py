@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 
 from i3tasks_django.maintenance import maintain
 from i3tasks_django.runtime import runtime
-from i3tasks_django.store.database import TRANSIENT
+from i3tasks_django.views.away import unless_away
 from i3tasks_django.views.token import has_token, unauthorized
 
 
@@ -22,10 +22,11 @@ def beat(request: HttpRequest) -> HttpResponse:
     is_open = token is None and (settings.DEBUG or runtime().pubsub.emulator)
     if not is_open and not has_token(request, token):
         return unauthorized()
-    try:
-        done = maintain()
-    except TRANSIENT:
-        return HttpResponse(status=503, headers={"Retry-After": "10"})
+    return unless_away(_pass)
+
+
+def _pass() -> HttpResponse:
+    done = maintain()
     return JsonResponse({"status": "ok", "published": done.published_count, "rescued": done.rescued_count})
 
 

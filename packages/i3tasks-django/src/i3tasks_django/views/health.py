@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from i3tasks_django.health import report
 from i3tasks_django.runtime import runtime
 from i3tasks_django.store.database import TRANSIENT, connection
+from i3tasks_django.views.away import unless_away
 from i3tasks_django.views.token import has_token, unauthorized
 
 Check = Callable[[], str | None]
@@ -24,10 +25,11 @@ def health(request: HttpRequest) -> HttpResponse:
     token = runtime().config.health_token
     if token is not None and not has_token(request, token):
         return unauthorized()
-    try:
-        found = report(runtime().config)
-    except TRANSIENT:
-        return HttpResponse(status=503, headers={"Retry-After": "10"})
+    return unless_away(_report)
+
+
+def _report() -> HttpResponse:
+    found = report(runtime().config)
     return JsonResponse(found, status=503 if found["status"] == "critical" else 200)
 
 

@@ -16,8 +16,8 @@ from i3tasks_core.errors import EnvelopeError, SignatureError
 from i3tasks_django.delivery import Delivery, Verdict
 from i3tasks_django.runtime import Runtime, runtime
 from i3tasks_django.store.database import TRANSIENT
+from i3tasks_django.views.away import later
 
-RETRY_AFTER = "10"
 _LONGEST_ID = 64
 
 
@@ -37,8 +37,8 @@ def push(request: HttpRequest) -> HttpResponse:
         verdict = delivery.deliver(envelope)
     except TRANSIENT as error:
         events.CLAIM_FAILED(queue=envelope.queue_name, error=repr(error))
-        return _later()
-    return _later() if verdict is Verdict.UNSETTLED else HttpResponse(status=200)
+        return later()
+    return later() if verdict is Verdict.UNSETTLED else HttpResponse(status=200)
 
 
 # The claim must commit before the task runs, whatever ATOMIC_REQUESTS says.
@@ -71,7 +71,3 @@ def _content(message: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
         return base64.b64decode(message["data"], validate=True), dict(message.get("attributes") or {})
     except (ValueError, KeyError, TypeError) as error:
         raise EnvelopeError("the message's data or attributes cannot be read") from error
-
-
-def _later() -> HttpResponse:
-    return HttpResponse(status=503, headers={"Retry-After": RETRY_AFTER})
