@@ -212,6 +212,41 @@ def test_a_transaction_left_open_is_undone_and_does_not_reach_the_settlement():
     assert not Group.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "task", [tasks.begin_by_hand, tasks.change_the_session, tasks.close_the_raw_connection]
+)
+def test_a_session_that_a_task_has_spoilt_is_replaced(task):
+    spoiling, next_one = task.delay(), tasks.make_group.delay("after it")
+
+    assert messages.deliver(spoiling) is Verdict.SETTLED
+    assert messages.deliver(next_one) is Verdict.SETTLED
+    assert messages.states(spoiling) == messages.states(next_one) == ["success"]
+    assert not connection.in_atomic_block
+
+
+@pytest.mark.parametrize("task", [tasks.leave_an_inner_block_open, tasks.close_a_block_of_somebody_else])
+def test_an_atomic_task_that_disturbs_its_transaction_fails_and_disturbs_no_other(task):
+    handle, next_one = task.delay(), tasks.make_group.delay("after it")
+
+    assert messages.deliver(handle) is Verdict.SETTLED
+    assert messages.deliver(next_one) is Verdict.SETTLED
+    assert messages.tries(handle)[0].error_class == "TransactionLeftOpen"
+    assert next_one.result(timeout=0) == "after it"
+
+
+def test_an_atomic_task_that_leaves_a_block_open_leaves_nothing_else():
+    messages.deliver(tasks.leave_an_inner_block_open.delay())
+
+    assert not Group.objects.exists()
+
+
+def test_an_exception_that_cannot_even_be_looked_at_fails_the_try():
+    handle = tasks.raise_something_hostile.delay()
+
+    assert messages.deliver(handle) is Verdict.SETTLED
+    assert messages.states(handle) == ["failed"]
+
+
 def test_an_atomic_task_commits_its_writes_with_its_success():
     handle = tasks.make_group.delay("made")
     messages.deliver(handle)

@@ -262,6 +262,13 @@ class TestABacklog:
         assert relay() == 3
         assert relay() == 0
 
+    def test_it_is_not_starved_by_calls_that_were_delayed_for_long(self):
+        self.published(3, asked_ago=timedelta(minutes=2))
+        self.running(asked_ago=timedelta(days=1))
+        TaskExecutionTry.objects.filter(state="running").update(run_after=Now())
+
+        assert relay() == 3
+
     def test_the_distance_doubles_up_to_an_hour(self):
         self.published(1, asked_ago=timedelta(minutes=2))
         distances = []

@@ -142,6 +142,40 @@ def test_a_cancel_and_a_release_leave_no_try_behind():
         assert messages.states(handle) == ["cancelled"]
 
 
+class TestARowThatSomebodyHolds:
+    """One held lock keeps neither a process's other leases from being renewed nor the beat from its work."""
+
+    @pytest.fixture
+    def held(self, database):
+        if database.vendor == "sqlite":
+            pytest.skip("SQLite locks the whole database, and its writers wait for each other")
+        handles = [tasks.nothing.delay() for _ in range(2)]
+        claims = [claim(handle)[0] for handle in handles]
+        expire()
+        other = connections.create_connection("default")
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            table = TaskExecutionTry._meta.db_table
+            cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s FOR UPDATE", [claims[0].try_id])
+        yield claims
+        other.rollback()
+        other.close()
+
+    @pytest.mark.timeout(30)
+    def test_a_heartbeat_renews_the_others_and_gives_nothing_up(self, held):
+        locked, free = held
+
+        assert store.heartbeat(held, LEASE) == {locked.try_id, free.try_id}
+        assert store.expired(10) == [locked.try_id]
+
+    @pytest.mark.timeout(30)
+    def test_a_rescue_passes_it_by(self, held):
+        locked, free = held
+
+        assert not store.rescue(locked.try_id).is_ours
+        assert store.rescue(free.try_id).is_ours
+
+
 def test_two_relays_ring_once_for_each_try():
     with transaction.atomic():
         for _ in range(40):

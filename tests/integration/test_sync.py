@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 import messages
 from i3tasks_core.errors import LeaseLost
@@ -58,6 +58,11 @@ def test_inside_a_transaction_the_record_shares_its_fate():
     with transaction.atomic():
         tasks.add(1, 2)
     assert TaskExecution.objects.get().state == "success"
+
+
+def test_a_database_error_inside_the_callers_transaction_is_the_one_the_caller_sees():
+    with pytest.raises(DatabaseError, match=r"division by zero|no such table"), transaction.atomic():
+        tasks.divide_in_the_database()
 
 
 def test_a_task_that_breaks_the_callers_transaction_shows_its_own_error():

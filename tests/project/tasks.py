@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import time
 from pathlib import Path
 
 from django.contrib.auth.models import Group
+from django.db import connection, transaction
 
 from i3tasks_django import Discard, Retry, RetryPolicy, TaskDecorator, TaskMetadata, task
 
@@ -127,10 +129,60 @@ def make_group(name: str, *, then_fail: bool = False) -> str:
 
 @task
 def leave_a_transaction_open() -> None:
-    from django.db import transaction
-
     transaction.atomic().__enter__()
     Group.objects.create(name="never committed")
+
+
+@task
+def begin_by_hand() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+
+
+@task
+def change_the_session() -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET search_path TO nowhere")
+            cursor.execute("SET default_transaction_read_only = on")
+
+
+@task
+def close_the_raw_connection() -> None:
+    connection.ensure_connection()
+    connection.connection.close()
+
+
+@task(atomic=True)
+def leave_an_inner_block_open() -> None:
+    Group.objects.create(name="never committed")
+    transaction.atomic().__enter__()
+
+
+@task(atomic=True)
+def close_a_block_of_somebody_else() -> None:
+    Group.objects.create(name="never committed")
+    block = transaction.atomic()
+    block.__enter__()
+    block.__exit__(None, None, None)
+    block.__exit__(None, None, None)
+
+
+@task
+def divide_in_the_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0" if connection.vendor == "postgresql" else "SELECT 1 FROM nowhere")
+
+
+class HostileError(Exception):
+    @property
+    def __class__(self):  # type: ignore[override]
+        raise RuntimeError("no class")
+
+
+@task(max_retries=0)
+def raise_something_hostile() -> None:
+    raise HostileError
 
 
 @task
@@ -140,3 +192,13 @@ def exit_the_interpreter() -> None:
 
 @task
 def nothing() -> None: ...
+
+
+@task(queue_name="heavy")
+def terminate_a_child() -> int | None:
+    """A child process of the task's own, which must hear SIGTERM as any other."""
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join(10)
+    return child.exitcode

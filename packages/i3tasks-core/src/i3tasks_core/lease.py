@@ -51,9 +51,9 @@ class Heart:
 
     def _start(self) -> None:
         if self._pid != os.getpid():  # threads do not survive a fork
-            self._pid = os.getpid()
             self._held.clear()
             threading.Thread(target=self._run, name="i3tasks-heart", daemon=True).start()
+            self._pid = os.getpid()  # not before: a start that fails is tried again
 
     def _run(self) -> None:
         pause = threading.Event()

@@ -21,8 +21,15 @@ def run(claim: Claim, task: TaskDefinition, metadata: TaskMetadata) -> Outcome:
     try:
         value = call(task, metadata, claim.args, claim.kwargs)
     except BaseException as error:  # noqa: BLE001 - SystemExit and the like are a task's failures too
-        return after_error(error, claim, task)
+        return _judge(error, claim, task)
     return after_return(value)
+
+
+def _judge(error: BaseException, claim: Claim, task: TaskDefinition) -> Outcome:
+    try:
+        return after_error(error, claim, task)
+    except BaseException as second:  # noqa: BLE001 - an exception whose own __class__ raises, say
+        return outcome.failed(Error.of(second, skip_frames=1))
 
 
 def call(task: TaskDefinition, metadata: TaskMetadata, args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -10,13 +10,14 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, connections, transaction
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
 
 from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
 from i3tasks_core.envelope import Envelope, decode
 from i3tasks_core.errors import EnvelopeError, LeaseLost
-from i3tasks_core.outcome import Outcome
+from i3tasks_core.outcome import Error, Outcome
 from i3tasks_core.pubsub.subscriber import Received
 from i3tasks_core.registry import TaskDefinition
 from i3tasks_core.states import TryState
@@ -41,6 +42,14 @@ class Verdict(Enum):
     NOTHING_TO_DO = "nothing to do"  # a duplicate, early, finished, unknown
     RELEASED = "released"
     UNSETTLED = "unsettled"  # it ran, but its end could not be written: the lease will run out
+
+
+_left_open = outcome.failed(
+    Error(
+        error_class="TransactionLeftOpen",
+        message="the task left an atomic() block open, or closed one that is not its own",
+    )
+)
 
 
 class _RolledBack(Exception):
@@ -74,7 +83,7 @@ def call_now(call: NewCall) -> tuple[UUID, Any]:
                 _call_atomic(claim, call.task) if call.task.atomic else _call(claim, call.task)
             )
         except BaseException as error:
-            _record(claim, runner.after_error(error, claim, call.task), current)
+            _record_failure(claim, runner.after_error(error, claim, call.task), current)
             raise
         if not is_recorded:
             _record(claim, runner.after_return(value), current)
@@ -222,18 +231,23 @@ class Delivery:
         ended, settlement = outcome.succeeded(None), store.STALE
         try:
             with transaction.atomic(using=alias(), durable=True):
+                depth = len(connection().atomic_blocks)
                 ended = runner.run(claim, task, _metadata(claim))
+                if len(connection().atomic_blocks) != depth:
+                    # Its end would be a savepoint's and no commit.
+                    ended = _left_open
                 if ended.state is TryState.SUCCESS:
                     settlement = store.settle_within(claim, ended)
                 if not settlement.is_ours:
                     raise _RolledBack  # noqa: TRY301 - it leaves the transaction, which is all it is for
         except _RolledBack:
             pass
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - the database's, or Django's about blocks the task has left
             # The commit may have taken effect although its answer was lost.
             if ended.state is TryState.SUCCESS and store.was_settled(claim, ended):
                 return ended, Settlement(is_ours=True)
-            ended = runner.after_error(error, claim, task)
+            if ended is not _left_open:
+                ended = runner.after_error(error, claim, task)
         return ended, settlement if ended.state is TryState.SUCCESS else None
 
     def _without_task(self, claim: Claim) -> Verdict:
@@ -282,6 +296,14 @@ def _without_retries(call: NewCall) -> NewCall:
     return NewCall(
         task=call.task, args=call.args, kwargs=call.kwargs, queue_name=call.queue_name, max_retries=0
     )
+
+
+def _record_failure(claim: Claim, ended: Outcome, current: Runtime) -> None:
+    """The same for a failure, whose own exception is what the caller must see, whatever else goes wrong."""
+    try:
+        _record(claim, ended, current)
+    except DatabaseError as error:
+        events.TRY_UNSETTLED(**_facts(claim), error=repr(error))
 
 
 def _record(claim: Claim, ended: Outcome, current: Runtime) -> None:

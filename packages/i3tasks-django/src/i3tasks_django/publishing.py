@@ -21,6 +21,9 @@ from i3tasks_django.store.database import TRANSIENT, alias, connection
 
 _DECLARE_PAUSE = (1.0, 60.0)
 
+HOOK_PATIENCE = 2.0
+"""Seconds after which a commit hook begins no further request."""
+
 
 class _Bell:
     """The commit hook of one transaction, or of one savepoint in it; rolled back with it by Django."""
@@ -29,8 +32,12 @@ class _Bell:
         self.envelopes: list[Envelope] = []
 
     def ring(self) -> None:
-        if rung := publish(self.envelopes):
-            store.mark_published([envelope.try_id for envelope in rung])
+        deadline = time.monotonic() + HOOK_PATIENCE
+        for start in range(0, len(self.envelopes), MAX_MESSAGES):
+            if time.monotonic() > deadline:
+                break  # the rest is the relay's
+            if rung := publish(self.envelopes[start : start + MAX_MESSAGES]):
+                store.mark_published([envelope.try_id for envelope in rung])
 
 
 def publish_on_commit(envelope: Envelope) -> None:
@@ -89,7 +96,7 @@ def declare(queues: Iterable[AnyQueue] | None = None) -> bool:
         Whether Pub/Sub could be asked. It being away stops nothing.
     """
     try:
-        for queue in tuple(queues or runtime().config.queues):
+        for queue in runtime().config.queues if queues is None else queues:
             _declare(queue)
     except (PubSubError, *TRANSIENT) as error:
         events.PUBSUB_UNDECLARED(error=str(error))

@@ -21,6 +21,7 @@ from i3tasks_core.problems import Problem, pubsub_problems, settings_problems
 from i3tasks_core.pubsub.clients import Clients
 from i3tasks_core.pubsub.publisher import Publisher
 from i3tasks_django import store
+from i3tasks_django.store.database import connection
 
 _SETTINGS = frozenset({"I3TASKS", "PUBSUB_CONFIG", "SECRET_KEY", "SECRET_KEY_FALLBACKS"})
 
@@ -38,14 +39,22 @@ class Runtime:
         }
         self.clients = Clients(pubsub)
         self.publisher = Publisher(self.clients)
-        self.patience = config.lease.total_seconds() / 3
-        """Seconds a finished try may wait for its database; well below the lease."""
         self.heart = Heart(self._renew, every=config.lease / 4)
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
         """The signing key, then those of older secrets that messages may still carry."""
         return tuple(derive_key(str(key)) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+
+    @cached_property
+    def patience(self) -> float:
+        """Seconds a finished try may wait for its database to write its end.
+
+        Well below the lease, but for SQLite: there a writer may have to wait for another's long transaction,
+        with the heart beating on beside it.
+        """
+        lease = self.config.lease.total_seconds()
+        return 10 * lease if connection().vendor == "sqlite" else lease / 3
 
     @property
     def worker_name(self) -> str:

@@ -17,6 +17,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._is_set = False
+        self._pid = os.getpid()
         self._reader, self._writer = os.pipe()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._request)
@@ -29,7 +30,12 @@ class StopRequest:
         select.select([self._reader], [], [], seconds)
         return self._is_set
 
-    def _request(self, _number: int, _frame: FrameType | None) -> None:
+    def _request(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            # A child that a task has forked: the signal is meant for it, and the pipe is ours.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         if self._is_set:
             os._exit(1)
         self._is_set = True

@@ -237,7 +237,7 @@ def _define(func: Any, *, given: dict[str, Any]) -> Task[..., Any]:
         name=func.__qualname__,
         body=_as_sync(func, given["timeout"]) if is_async else func,
         place=f"{inner.__code__.co_filename}:{inner.__code__.co_firstlineno}",
-        **{**given, "timeout": None if is_async else given["timeout"]},
+        **{**given, "timeout": _thread_timeout(given["timeout"]) if is_async else given["timeout"]},
     )
     for part in (definition.path, definition.name):
         if len(part) > MAX_NAME:
@@ -262,6 +262,11 @@ def _as_sync(func: Callable[..., Coroutine[Any, Any, Any]], timeout: timedelta |
             raise
 
     return async_to_sync(bounded)
+
+
+def _thread_timeout(timeout: timedelta | None) -> timedelta | None:
+    """For an async task that blocks its own event loop, which then cannot see its time run out."""
+    return timeout + timedelta(seconds=1) if timeout else None
 
 
 def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signature:

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connections, router
+from django.db import DataError, Error, InterfaceError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_delay,
     wait_random_exponential,
 )
@@ -111,19 +112,31 @@ def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
     if connection().in_atomic_block:
         return action()  # the transaction is somebody else's: so is the decision to try it again
 
+    began_with_old_session = connection().connection is not None
+    is_suspect = iter([began_with_old_session])
+
+    def is_first_of_session(error: BaseException) -> bool:
+        """On a session that user code has used, another search path or a read-only mode may be the cause."""
+        return isinstance(error, Error) and not isinstance(error, DataError) and next(is_suspect, False)
+
     def renew(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         events.DATABASE_RETRIED(statement=statement, error=repr(error))
-        discard_broken(connection())
+        connection().close()  # whatever state it is in: a task may have changed its session
 
     attempts = Retrying(
-        retry=retry_if_exception_type(TRANSIENT),
+        retry=retry_if_exception(lambda error: isinstance(error, TRANSIENT) or is_first_of_session(error)),
         wait=wait_random_exponential(multiplier=0.05, max=1.0),
         stop=stop_after_delay(patience),
         before_sleep=renew,
         reraise=True,
     )
     return attempts(action)
+
+
+def free_of_locks(tries: QuerySet[TaskExecutionTry]) -> QuerySet[TaskExecutionTry]:
+    """Those that nobody has locked, and locks them; SQLite has one writer at a time anyway."""
+    return tries.select_for_update(skip_locked=True) if connection().vendor == "postgresql" else tries
 
 
 def discard_broken(current: BaseDatabaseWrapper) -> None:
@@ -134,6 +147,7 @@ def discard_broken(current: BaseDatabaseWrapper) -> None:
 
 _thread = threading.local()
 _IDLE = 1.0
+_IDLE_TRANSACTION = 0  # psycopg.pq.TransactionStatus.IDLE
 
 
 def drop_dead_connections() -> None:
@@ -151,6 +165,20 @@ def drop_dead_connections() -> None:
             current.errors_occurred = False
 
 
+def _is_in_transaction(current: BaseDatabaseWrapper) -> bool:
+    """What the database driver says: a raw BEGIN passes Django by."""
+    if current.connection is None:
+        return False
+    try:
+        if not current.get_autocommit():
+            return True
+        if current.vendor == "postgresql":
+            return bool(current.connection.info.transaction_status != _IDLE_TRANSACTION)
+        return bool(getattr(current.connection, "in_transaction", False))
+    except Exception:  # noqa: BLE001 - it cannot even be asked: closed behind Django's back
+        return True
+
+
 def discard_open_transactions() -> None:
     """Drop every connection of this thread on which user code left a transaction open.
 
@@ -158,7 +186,7 @@ def discard_open_transactions() -> None:
     the next use makes a new one.
     """
     for current in connections.all(initialized_only=True):
-        if current.in_atomic_block or (current.connection is not None and not current.get_autocommit()):
+        if current.in_atomic_block or _is_in_transaction(current):
             current.in_atomic_block = False
             current.close()
             del connections[current.alias]

@@ -1,12 +1,18 @@
-"""HEARTBEAT: extend the leases of everything one process runs, in one statement."""
+"""HEARTBEAT: extend the leases of everything one process runs, in one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
 
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
 from i3tasks_core.claim import Claim
-from i3tasks_django.store.database import dialect, resilient, rows
+from i3tasks_core.states import TryState
+from i3tasks_django.models import TaskExecutionTry
+from i3tasks_django.store.database import alias, free_of_locks, resilient
 
 
 def heartbeat(claims: Collection[Claim], lease: timedelta, patience: float = 4.0) -> set[int]:
@@ -17,11 +23,19 @@ def heartbeat(claims: Collection[Claim], lease: timedelta, patience: float = 4.0
         lease: how long they are ours from now.
         patience: seconds to go on trying while the database is away.
     """
-    pairs = ", ".join(["(%s, %s)"] * len(claims))
-    sql = f"""
-        UPDATE i3tasks_django_taskexecutiontry SET lease_until = {dialect().later}
-        WHERE state = 'running' AND (id, fence) IN (VALUES {pairs})
-        RETURNING id
-    """  # noqa: S608 - only placeholders and our own words are put in
-    params = [lease.total_seconds(), *(value for claim in claims for value in (claim.try_id, claim.fence))]
-    return {row[0] for row in resilient("heartbeat", lambda: rows(sql, params), patience)}
+    mine = Q()
+    for claim in claims:
+        mine |= Q(pk=claim.try_id, fence=claim.fence)
+    held = TaskExecutionTry.objects.using(alias()).filter(mine, state=TryState.RUNNING)
+
+    def write() -> set[int]:
+        with transaction.atomic(using=alias(), durable=True):
+            free = set(free_of_locks(held).values_list("pk", flat=True))
+            held.filter(pk__in=free).update(lease_until=Now() + lease)
+            return free
+
+    kept = resilient("heartbeat", write, patience)
+    # A row that somebody has locked right now, most likely our own settle, must not keep the others waiting:
+    # one held lock would cost every lease of the process.
+    locked = {claim.try_id for claim in claims} - kept
+    return kept | set(held.filter(pk__in=locked).values_list("pk", flat=True)) if locked else kept

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F, Max, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import TryState
@@ -24,7 +24,7 @@ POSTPONED_BY = timedelta(seconds=5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Due:
     envelope: Envelope
-    asked_at: datetime
+    due_at: datetime
     was_published: bool
 
 
@@ -84,10 +84,10 @@ def _reserve(limit: int) -> list[_Due]:
     return [
         _Due(
             envelope=Envelope(try_id=try_id, execution_id=as_uuid(execution_id), queue_name=queue_name),
-            asked_at=as_datetime(asked_at),
+            due_at=as_datetime(due_at),
             was_published=publish_count > 1,
         )
-        for try_id, execution_id, asked_at, publish_count, queue_name in found
+        for try_id, execution_id, due_at, publish_count, queue_name in found
     ]
 
 
@@ -106,7 +106,7 @@ WITH due AS MATERIALIZED (
 UPDATE i3tasks_django_taskexecutiontry
 SET next_publish_at = {distant}, publish_count = publish_count + 1
 WHERE id IN (SELECT id FROM due) AND state = 'pending'
-RETURNING id, task_execution_id, asked_at, publish_count,
+RETURNING id, task_execution_id, COALESCE(run_after, asked_at), publish_count,
     (SELECT queue_name FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id)
 """
 
@@ -114,19 +114,19 @@ RETURNING id, task_execution_id, asked_at, publish_count,
 def _forgotten(again: list[_Due]) -> set[int]:
     """Tries that were published before and whose message the broker no longer has, as far as one can tell.
 
-    Either tries asked for later are being run already, or nobody has claimed anything of the queue for a
+    Either tries that were due later are being run already, or nobody has claimed anything of the queue for a
     minute. Both are read off the running tries: a small set with an index of its own.
     """
     reached = dict(
         TaskExecutionTry.objects.using(alias())
         .filter(state=TryState.RUNNING, started_at__gt=Now() - RECENT)
         .values_list("task_execution__queue_name")
-        .annotate(Max("asked_at"))
-        .values_list("task_execution__queue_name", "asked_at__max")
+        .annotate(latest=Max(Coalesce("run_after", "asked_at")))
+        .values_list("task_execution__queue_name", "latest")
     )
     return {
         item.envelope.try_id
         for item in again
         if item.envelope.queue_name not in reached
-        or reached[item.envelope.queue_name] > item.asked_at + OVERTAKEN_BY
+        or reached[item.envelope.queue_name] > item.due_at + OVERTAKEN_BY
     }

@@ -14,7 +14,7 @@ from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.store.create import add_try
-from i3tasks_django.store.database import alias, resilient
+from i3tasks_django.store.database import alias, free_of_locks, resilient
 from i3tasks_django.store.settle import STALE, Settlement, end_execution, end_try
 
 
@@ -50,6 +50,9 @@ def rescue(try_id: int, patience: float = 4.0) -> Settlement:
 
 def _rescue(try_id: int) -> Settlement:
     guard = Q(pk=try_id, state=TryState.RUNNING, lease_until__lt=Now())
+    # A row that is locked is being settled, or will be looked at again: the beat must not wait for it.
+    if not list(free_of_locks(TaskExecutionTry.objects.using(alias()).filter(guard)).values_list("pk")):
+        return STALE
     if not end_try(guard, outcome.lost(has_retries_left=True)):
         return STALE
     number, execution_id = (
