@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -192,13 +191,3 @@ def exit_the_interpreter() -> None:
 
 @task
 def nothing() -> None: ...
-
-
-@task(queue_name="heavy")
-def terminate_a_child() -> int | None:
-    """A child process of the task's own, which must hear SIGTERM as any other."""
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-    child.start()
-    child.terminate()
-    child.join(10)
-    return child.exitcode

@@ -131,12 +131,6 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_changes_nothing(
     assert messages.states(handle) == ["lost", "success"]
 
 
-def test_a_child_process_of_a_task_hears_its_own_signals(embedded_services):
-    embedded_services.worker()
-
-    assert tasks.terminate_a_child.delay().result(timeout=40) == -signal.SIGTERM
-
-
 class TestStopping:
     def test_sigterm_lets_running_tasks_end_and_exits_cleanly(self, embedded_services, tmp_path):
         worker = embedded_services.worker()
