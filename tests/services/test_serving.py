@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 
 import pytest
+from django.db import connection
 
 import databases
 import processes
+from i3tasks_django.models import TaskExecutionTry
+from project import tasks
+
+SERVICES = ["i3tasks_worker", "i3tasks_receiver", "i3tasks_beat"]
+WITH_A_PORT = ["i3tasks_receiver", "i3tasks_beat"]
 
 MANAGE = """
 import sys
@@ -18,11 +30,12 @@ execute_from_command_line(["manage.py", *sys.argv[1:]])
 """
 
 
-def run(environment, *command, python_code=None):
+def run(environment, *command, python_code=None, folder=None):
     start = ["-c", python_code] if python_code else ["-m"]
     return subprocess.run(
         [sys.executable, *start, *command],
         env=environment,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
@@ -55,9 +68,74 @@ def test_the_receiver_serves_under_the_prefix_of_its_push_endpoint(embedded_serv
     assert processes.get(port, "/i3/tasks-push/")[0] == 404
 
 
+def ask(port, request):
+    """All that comes back on a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+        peer.sendall(f"{request}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = b"".join(iter(lambda: peer.recv(4096), b"")).partition(b"\r\n\r\n")
+    return head.decode().lower(), body
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/i3/tasks-health/", "/nowhere"])
+def test_head_is_answered_without_a_body(embedded_services, path):
+    embedded_services.receiver()
+    beat = embedded_services.beat()
+
+    for port in (embedded_services.port, port_of(beat)):
+        full_head, full_body = ask(port, f"GET {path} HTTP/1.1")
+        head, body = ask(port, f"HEAD {path} HTTP/1.1")
+        length = re.search(r"content-length: (\d+)", head).group(1)
+        assert body == b""
+        assert head.split()[1] == full_head.split()[1]
+        # The health page tells the time, with more or fewer digits.
+        assert abs(int(length) - len(full_body)) < 8
+
+
+def test_all_that_a_receiver_writes_is_json_and_ends_with_its_stop(embedded_services):
+    receiver = embedded_services.receiver()
+    ask(embedded_services.port, "NO SENSE")
+    receiver.says("gunicorn.error")
+    receiver.signal(signal.SIGTERM)
+
+    assert receiver.exit_code() == 0
+    lines = [json.loads(line) for line in receiver.output.splitlines()]
+    messages = [line["message"] for line in lines]
+    assert messages[-1] == "service_stopped"
+    assert messages.count("service_started") == messages.count("service_stopped") == 1
+    assert any(line["logger"] == "gunicorn.error" and line["severity"] == "WARNING" for line in lines)
+
+
+def port_of(beat):
+    return int(re.search(r"health_port=(\d+)", beat.output).group(1))
+
+
+@contextmanager
+def a_table_away(name):
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {name} RENAME TO {name}_away")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
+
+
+def test_the_beat_is_not_ready_while_its_passes_fail(embedded_services):
+    beat = embedded_services.beat()
+    port = port_of(beat)
+    processes.wait_until(lambda: processes.get(port, "/health/ready")[0] == 200, 20)
+
+    with a_table_away(TaskExecutionTry._meta.db_table):
+        processes.wait_until(lambda: processes.get(port, "/health/ready")[0] == 503, 20)
+        (problem,) = processes.get(port, "/health/ready")[1]["problems"]
+        assert re.fullmatch(r"the last pass failed: (OperationalError|ProgrammingError)", problem)
+        assert processes.get(port, "/health/live")[0] == 200
+
+    processes.wait_until(lambda: processes.get(port, "/health/ready")[0] == 200, 20)
+
+
 def test_the_beats_sidecar_tells_how_it_is(embedded_services):
     beat = embedded_services.beat()
-    port = int(re.search(r"health_port=(\d+)", beat.output).group(1))
+    port = port_of(beat)
 
     assert processes.get(port, "/health/live")[0] == 200
     assert processes.get(port, "/health/ready")[0] == 200
@@ -65,16 +143,71 @@ def test_the_beats_sidecar_tells_how_it_is(embedded_services):
     assert processes.get(port, "/i3/tasks-push/")[0] == 404
 
 
-def test_the_beat_says_when_its_port_is_taken(embedded_services):
-    first = embedded_services.beat()
-    port = re.search(r"health_port=(\d+)", first.output).group(1)
+@pytest.mark.parametrize("module", WITH_A_PORT)
+class TestAPort:
+    def test_that_is_taken_is_named_in_one_line(self, sqlite_session, module):
+        with socket.create_server(("0.0.0.0", 0)) as other:
+            port = str(other.getsockname()[1])
+            done = run(databases.environment(sqlite_session, PORT=port), module)
 
-    done = run(embedded_services.environment | {"PORT": port}, "i3tasks_beat")
-    assert done.returncode == 1
-    assert f"i3tasks-beat: the health sidecar cannot listen on port {port}" in done.stderr
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert f"cannot listen on port {port}: " in done.stderr
+        assert done.stderr.endswith("; set PORT to a free one\n")
+
+    @pytest.mark.parametrize("port", ["99999", "-1", "http", "9" * 5000])
+    def test_that_is_none_is_named_in_one_line(self, sqlite_session, module, port):
+        done = run(databases.environment(sqlite_session, PORT=port), module)
+
+        assert done.returncode == 1
+        expected = f"PORT is {port!r}: write a whole number from 0 to 65535"
+        assert done.stderr == f"{module.replace('_', '-')}: {expected}\n"
+
+    def test_on_which_old_connections_linger_is_free(self, sqlite_session, module):
+        with socket.create_server(("127.0.0.1", 0)) as predecessor:
+            port = predecessor.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                predecessor.accept()[0].close()  # who closes first is left in TIME_WAIT
+                client.recv(1)
+
+        service = processes.Process(module, environment=databases.environment(sqlite_session, PORT=str(port)))
+        try:
+            service.says("service_started")
+        finally:
+            service.end()
 
 
-@pytest.mark.parametrize("module", ["i3tasks_worker", "i3tasks_receiver", "i3tasks_beat"])
+@pytest.mark.parametrize("module", SERVICES)
+class TestOptions:
+    def test_help_says_what_is_read_and_starts_nothing(self, module):
+        done = run({"PATH": ""}, module, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "DJANGO_SETTINGS_MODULE" in done.stdout
+
+    def test_an_unknown_one_starts_nothing(self, module):
+        done = run({"PATH": ""}, module, "--bogus")
+        assert done.returncode == 2
+        assert "No such option" in done.stderr
+
+
+@pytest.mark.parametrize("module", SERVICES)
+@pytest.mark.parametrize("moment", ["click", "slow_settings"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_imports_ends_it_at_once(tmp_path, sqlite_session, module, moment, number):
+    (tmp_path / f"{moment}.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
+    environment = databases.environment(sqlite_session, DJANGO_SETTINGS_MODULE="slow_settings")
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]])
+    service = processes.Process(module, environment=environment)
+    try:
+        service.says("importing")
+        service.signal(number)
+        assert service.exit_code() == 128 + number
+        assert service.output == "importing\n"
+    finally:
+        service.end()
+
+
+@pytest.mark.parametrize("module", SERVICES)
 class TestAServiceThatCannotStart:
     """It says in one line on stderr what is missing, and exits with 1."""
 
@@ -108,6 +241,109 @@ class TestAServiceThatCannotStart:
         environment = databases.environment(sqlite_session, I3TASKS_LOG_LEVEL="loud")
         assert "I3TASKS_LOG_LEVEL is 'LOUD': write DEBUG" in self.one_line(module, environment)
 
+    def test_with_a_database_in_a_folder_that_is_not_there(self, module, sqlite_session, tmp_path):
+        path = str(tmp_path / "nowhere" / "db.sqlite3")
+        line = self.one_line(module, databases.environment(sqlite_session, TEST_SQLITE=path))
+        assert f"DATABASES['default']['NAME'] is {path!r}: there is no folder" in line
+
+
+class TestAMistakeInTheProject:
+    """One line names the error and where it was raised."""
+
+    @pytest.fixture
+    def one_line(self, tmp_path, sqlite_session):
+        """Start the worker in a project with these settings and tasks; what it says."""
+
+        def start(settings, tasks="", command=("i3tasks_worker", "--queue=heavy")):
+            (tmp_path / "shop").mkdir()
+            (tmp_path / "shop" / "settings.py").write_text(f"from project.settings import *\n{settings}\n")
+            (tmp_path / "shop" / "tasks.py").write_text(tasks)
+            environment = databases.environment(sqlite_session, DJANGO_SETTINGS_MODULE="shop.settings")
+            done = run(environment, *command, folder=tmp_path)
+            assert done.returncode == 1, done.stderr
+            assert done.stderr.count("\n") == 1, done.stderr
+            assert "Traceback" not in done.stdout + done.stderr
+            return done.stderr
+
+        return start
+
+    @pytest.mark.parametrize("module", SERVICES)
+    def test_a_variable_that_is_not_set(self, one_line, module):
+        line = one_line("import os\nURL = os.environ['DATABASE_URL']", command=[module])
+        said = "Django cannot be set up: KeyError: 'DATABASE_URL' (shop/settings.py, line 3)"
+        assert line == f"{module.replace('_', '-')}: {said}\n"
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            (
+                "I3TASKS = I3TasksSettings(namespace='x')",
+                "TypeError: I3TasksSettings.__init__() missing 1",
+            ),
+            ("I3TASKS = I3TasksSettings(name_space='x')", "unexpected keyword argument 'name_space'"),
+            ("PATHS = [", "SyntaxError: '[' was never closed"),
+            ("def f(:", "SyntaxError: invalid syntax"),
+            ("undefined", "NameError: name 'undefined' is not defined"),
+        ],
+    )
+    def test_a_wrong_line_of_the_settings(self, one_line, settings, message):
+        line = one_line(settings)
+        assert line.startswith("i3tasks-worker: Django cannot be set up: ")
+        assert message in line
+        assert "settings.py, line 2)" in line
+
+    def test_a_wrong_line_of_a_task_module(self, one_line):
+        line = one_line("INSTALLED_APPS = [*INSTALLED_APPS, 'shop']", tasks="\n\nundefined")
+        assert "NameError: name 'undefined' is not defined (shop/tasks.py, line 3)" in line
+
+    def test_a_log_file_that_cannot_be_written(self, one_line):
+        handler = {"class": "logging.FileHandler", "filename": "/nowhere/shop.log"}
+        line = one_line(f"LOGGING = {{'version': 1, 'handlers': {{'file': {handler}}}}}")
+        assert "ValueError: Unable to configure handler 'file'; caused by FileNotFoundError" in line
+        assert "/nowhere/shop.log" in line
+
+    def test_an_unknown_router(self, one_line):
+        line = one_line("DATABASE_ROUTERS = ['shop.routers.Nowhere']")
+        assert "the project cannot be checked: ModuleNotFoundError: No module named 'shop.routers'" in line
+
+    def test_a_router_that_fails(self, one_line):
+        router = "class Router:\n    def db_for_write(self, *args, **hints): return 1 / 0"
+        line = one_line(f"{router}\nDATABASE_ROUTERS = ['shop.settings.Router']")
+        assert "ZeroDivisionError: division by zero (shop/settings.py, line 3)" in line
+
+
+def test_a_projects_own_logging_is_kept(tmp_path, sqlite_session):
+    (tmp_path / "logging_settings.py").write_text(
+        """
+from project.settings import *
+LOGGING = {
+    "version": 1,
+    "formatters": {"theirs": {"format": "THEIRS %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "theirs"}},
+    "root": {"handlers": ["console"]},
+}
+"""
+    )
+    environment = databases.environment(sqlite_session, DJANGO_SETTINGS_MODULE="logging_settings", PORT="0")
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]])
+    beat = processes.Process("i3tasks_beat", environment=environment)
+    try:
+        beat.says("THEIRS i3tasks service_started")
+        assert '"message"' not in beat.output
+    finally:
+        beat.end()
+
+
+class Blackhole:
+    """A Pub/Sub that takes connections and never answers."""
+
+    def __enter__(self):
+        self._server = socket.create_server(("127.0.0.1", 0))
+        return f"127.0.0.1:{self._server.getsockname()[1]}"
+
+    def __exit__(self, *_):
+        self._server.close()
+
 
 class TestAWorker:
     @pytest.mark.parametrize(
@@ -130,6 +366,9 @@ class TestAWorker:
     def test_needs_a_queue(self, sqlite_session):
         done = run(databases.environment(sqlite_session), "i3tasks_worker")
         assert done.returncode == 1
+        command = run(databases.environment(sqlite_session), "i3tasks_worker", python_code=MANAGE)
+        assert command.returncode == 1
+        assert command.stderr == f"CommandError: {done.stderr.partition(': ')[2]}"
         assert done.stderr == "i3tasks-worker: no queue is named: write --queue=NAME or set I3TASKS_QUEUE\n"
 
     def test_starts_without_its_pubsub_and_without_its_database(self, sqlite_session):
@@ -140,3 +379,65 @@ class TestAWorker:
             worker.says("pull_failed")
         finally:
             worker.end()
+
+    def test_declares_its_queue_before_its_first_pull(self, make_stack, embedded_pubsub):
+        services = make_stack()  # nobody has declared anything
+        worker = services.worker()
+        worker.says("tasks.test.heavy.heavy-pull")
+        worker.says("tasks.test.default.default")
+
+        assert tasks.add_heavy.delay(1, 2).result(timeout=30) == 3
+        assert "pull_failed" not in worker.output
+        assert [line for line in worker.output.splitlines() if '"WARNING"' in line] == []
+
+    def test_is_not_kept_from_stopping_by_a_pubsub_that_does_not_answer(self, sqlite_session):
+        with Blackhole() as target:
+            environment = databases.environment(sqlite_session, TEST_PUBSUB=target)
+            worker = processes.Process("i3tasks_worker", "--queue=heavy", environment=environment)
+            try:
+                worker.says("service_started")
+                told_at = time.monotonic()
+                worker.signal(signal.SIGTERM)
+                assert worker.exit_code() == 0
+                assert time.monotonic() - told_at < 4
+            finally:
+                worker.end()
+
+
+class TestTheCommand:
+    """``manage.py i3tasks_worker`` is the same worker."""
+
+    def test_reads_what_the_service_reads(self, sqlite_session):
+        environment = databases.environment(
+            sqlite_session, I3TASKS_QUEUE="heavy", I3TASKS_CONCURRENCY="3", I3TASKS_LOG_LEVEL="DEBUG"
+        )
+        worker = processes.Process("django", "i3tasks_worker", environment=environment)
+        try:
+            line = json.loads(worker.says("service_started"))
+            assert line["detail"] == "queue=heavy concurrency=3"
+            worker.signal(signal.SIGTERM)
+            assert worker.exit_code() == 0
+            assert all(json.loads(line) for line in worker.output.splitlines())
+        finally:
+            worker.end()
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "message"),
+        [
+            ("I3TASKS_CONCURRENCY", "0", "I3TASKS_CONCURRENCY is '0': write a whole number from 1"),
+            ("I3TASKS_GRACE_SECONDS", "soon", "I3TASKS_GRACE_SECONDS is 'soon': write a whole number from 0"),
+            ("I3TASKS_LOG_LEVEL", "loud", "I3TASKS_LOG_LEVEL is 'LOUD': write DEBUG"),
+            ("TEST_NAMESPACE", "9", "I3TASKS.namespace is '9'"),
+            ("TEST_SQLITE", "/nowhere/db.sqlite3", "there is no folder '/nowhere'"),
+            ("TEST_SQLITE", ":memory:", "run python manage.py migrate"),
+        ],
+    )
+    def test_says_what_is_wrong_as_the_service_does(self, sqlite_session, variable, value, message):
+        environment = databases.environment(sqlite_session, **{variable: value})
+        service = run(environment, "i3tasks_worker", "--queue=heavy")
+        command = run(environment, "django", "i3tasks_worker", "--queue=heavy")
+
+        assert (service.returncode, command.returncode) == (1, 1)
+        assert message in service.stderr
+        assert service.stderr.startswith("i3tasks-worker: ")
+        assert command.stderr == f"CommandError: {service.stderr.partition(': ')[2]}"

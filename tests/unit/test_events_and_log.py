@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
+from _pytest.logging import LogCaptureHandler
 from core_values import EXECUTION_ID
 
 from i3tasks_core import events, log
@@ -34,6 +37,10 @@ def root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Set the logging up as a service does, and put it back."""
     root, ours = logging.getLogger(), logging.getLogger("i3tasks")
     monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(ours, "handlers", [])
+    monkeypatch.setattr(ours, "disabled", False)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
     levels = root.level, ours.level
     yield
     root.setLevel(levels[0])
@@ -44,8 +51,11 @@ def root_logger(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def configure(root_logger: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., io.StringIO]:
     """``log.configure`` with a stdout of the test's own, which it returns."""
     stream = io.StringIO()
+    root = logging.getLogger()
 
     def make(*args: Any, **options: Any) -> io.StringIO:
+        # pytest's own handlers, which come anew for each phase of a test, are no project's.
+        root.handlers[:] = [one for one in root.handlers if not isinstance(one, LogCaptureHandler)]
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", stream)
             log.configure(*args, **options)
@@ -185,3 +195,119 @@ def test_an_event_reads_well_without_our_set_up(caplog):
         events.PULL_FAILED(queue="heavy", error="away")
 
     assert caplog.messages == ["pull_failed queue=heavy error=away"]
+
+
+# --- a project with a LOGGING of its own
+
+
+@pytest.fixture
+def theirs(root_logger: None) -> io.StringIO:
+    """A root handler with a format and levels, as a project's LOGGING sets it up; what it writes."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("THEIRS %(message)s"))
+    handler.setLevel(logging.INFO)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.ERROR)
+    return stream
+
+
+def test_a_project_keeps_its_root_handler_its_format_and_its_levels(theirs, configure):
+    ours = configure("DEBUG")
+    events.TRY_LOST(try_id=1)
+    events.TRY_STARTED(**FACTS)  # debug, which their handler does not take
+    logging.getLogger("other").warning("below their root's level")
+
+    assert theirs.getvalue() == "THEIRS try_lost try_id=1\n"
+    assert ours.getvalue() == ""
+    assert logging.getLogger().level == logging.ERROR
+
+
+def test_our_level_is_ours_alone(theirs, configure):
+    configure("ERROR")
+    events.PULL_FAILED(queue="heavy", error="away")
+    events.TRY_LOST(try_id=1)
+
+    assert theirs.getvalue() == "THEIRS try_lost try_id=1\n"
+
+
+def test_a_level_that_the_project_gave_us_stays_when_the_environment_says_nothing(theirs, configure):
+    logging.getLogger("i3tasks").setLevel(logging.ERROR)
+    configure()
+    assert logging.getLogger("i3tasks").level == logging.ERROR
+
+    configure("DEBUG")
+    assert logging.getLogger("i3tasks").level == logging.DEBUG
+
+
+def test_a_logging_that_disables_existing_loggers_does_not_silence_us(theirs, configure):
+    logging.getLogger("i3tasks").disabled = True
+    configure()
+    events.TRY_LOST(try_id=1)
+
+    assert theirs.getvalue() == "THEIRS try_lost try_id=1\n"
+
+
+# --- what nobody catches
+
+UNCAUGHT = """
+import threading
+from i3tasks_core import log
+
+log.configure(readable=False)
+thread = threading.Thread(target=lambda: 1 / 0, name="divider")
+thread.start()
+thread.join()
+raise ValueError("why")
+"""
+
+
+def test_what_nobody_catches_is_a_line_too():
+    done = subprocess.run(
+        [sys.executable, "-c", UNCAUGHT], capture_output=True, text=True, timeout=60, check=False
+    )
+    in_thread, in_main = (json.loads(line) for line in done.stdout.splitlines())
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (in_thread["message"], in_thread["severity"]) == ("uncaught", "ERROR")
+    assert in_thread["thread"] == "divider"
+    assert "ZeroDivisionError: division by zero" in in_thread["exception"]
+    assert (in_main["message"], in_main["thread"]) == ("uncaught", "MainThread")
+    assert in_main["error"] == "ValueError('why')"
+    assert "ValueError: why" in in_main["exception"]
+
+
+def test_a_thread_that_exits_is_no_error(configure):
+    stream = configure()
+    thread = threading.Thread(target=sys.exit)
+    thread.start()
+    thread.join()
+
+    assert stream.getvalue() == ""
+
+
+def test_ctrl_c_is_no_error(configure, capsys):
+    stream = configure()
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    assert stream.getvalue() == ""
+    assert "KeyboardInterrupt" in capsys.readouterr().err
+
+
+def test_hooks_of_others_stay(configure, monkeypatch):
+    def tracker(*_):
+        """As an error tracker sets it."""
+
+    monkeypatch.setattr(sys, "excepthook", tracker)
+    monkeypatch.setattr(threading, "excepthook", tracker)
+    configure()
+
+    assert (sys.excepthook, threading.excepthook) == (tracker, tracker)
+
+
+def test_without_our_events_the_traceback_is_pythons(configure, capsys):
+    configure()
+    logging.getLogger("i3tasks").setLevel(logging.CRITICAL)
+    sys.excepthook(ValueError, ValueError("why"), None)
+
+    assert "ValueError: why" in capsys.readouterr().err

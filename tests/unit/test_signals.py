@@ -11,10 +11,13 @@ import os, signal, time
 from i3tasks_django.signals import StopRequest
 
 stop = StopRequest()
+reader, writer = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(writer, b"up")  # Python forgets a signal that comes before it has finished the fork
     time.sleep(60)
     os._exit(0)
+os.read(reader, 2)
 os.kill(child, signal.SIGTERM)
 status = os.waitpid(child, 0)[1]
 print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else "went on", stop.is_set(), stop.wait(0))

@@ -7,22 +7,42 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from types import TracebackType
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+from i3tasks_core import events
 
-def configure(level: str = "INFO", *, readable: bool | None = None) -> None:
-    """Send every record of this process to stdout.
+
+def configure(level: str | None = None, *, readable: bool | None = None) -> None:
+    """Send every record of this process to stdout, unless the project says where its records go.
+
+    A root logger that has a handler keeps it, with its format and levels. Exceptions that nobody catches
+    become records too.
 
     Args:
-        level: least level of our own events; other loggers stay at WARNING or above.
+        level: least level of our own events; None leaves what is set, or INFO. Where ours is the handler,
+            other loggers stay at WARNING or above.
         readable: lines for people instead of JSON; None means "when stdout is a terminal".
     """
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(_handler(sys.stdout.isatty() if readable is None else readable))
+        root.setLevel(logging.WARNING)
+    # LOGGING silences, by Django's default, all loggers made before it; whether ours was is an accident.
+    events.logger.disabled = False
+    if level or not events.logger.level:
+        events.logger.setLevel(level or "INFO")
+    _catch_the_uncaught()
+
+
+def _handler(readable: bool) -> logging.Handler:
     # default=str: an execution's id is written as it is searched for, not as UUID('…').
     renderer: Processor = structlog.processors.JSONRenderer(default=str)
-    if sys.stdout.isatty() if readable is None else readable:
+    if readable:
         renderer = structlog.dev.ConsoleRenderer(event_key="message")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
@@ -38,8 +58,30 @@ def configure(level: str = "INFO", *, readable: bool | None = None) -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("i3tasks").setLevel(level)
+    return handler
+
+
+def _catch_the_uncaught() -> None:
+    """Replace the tracebacks that Python writes to stderr; hooks of others, as error trackers set, stay."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _log_uncaught
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _log_uncaught_in_thread
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt) or not events.logger.isEnabledFor(logging.ERROR):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        events.UNCAUGHT(thread="MainThread", error=repr(error), exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(caught: threading.ExceptHookArgs) -> None:
+    error, name = caught.exc_value, caught.thread.name if caught.thread else None
+    if error is None or isinstance(error, SystemExit) or not events.logger.isEnabledFor(logging.ERROR):
+        threading.__excepthook__(caught)
+    else:
+        events.UNCAUGHT(thread=name, error=repr(error), exc_info=error)
 
 
 def _cloud_fields(_logger: Any, _method: str, event: EventDict) -> EventDict:

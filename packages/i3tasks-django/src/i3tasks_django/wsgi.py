@@ -36,9 +36,12 @@ class Routes:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         set_script_prefix(get_script_name(environ))
-        response = self._respond(WSGIRequest(environ))
+        request = WSGIRequest(environ)
+        response = self._respond(request)
+        response.headers.setdefault("Content-Length", str(len(response.content)))
         start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
-        return [response.content]
+        # HEAD tells how long the body would be; sending it would be read as the next answer's beginning.
+        return [] if request.method == "HEAD" else [response.content]
 
     def _respond(self, request: WSGIRequest) -> HttpResponse:
         view = self._views.get(request.path_info)
@@ -49,7 +52,6 @@ class Routes:
         except Exception as error:  # noqa: BLE001 - the caller gets a status, the log gets the reason
             events.PASS_FAILED(error=repr(error), exc_info=error)
             return HttpResponse(status=500)
-        response.headers.setdefault("Content-Length", str(len(response.content)))
         return response
 
 

@@ -1,43 +1,16 @@
-"""``i3tasks-worker --queue=heavy``: pull and run the tasks of one queue."""
+"""``i3tasks-worker``: hear Ctrl+C first, then import and run the rest."""
 
 from __future__ import annotations
 
-import sys
-
-import click
-
-from i3tasks_django.service import environment_number, leave, start
-
-SERVICE = "i3tasks-worker"
+from i3tasks_core.interrupts import exit_on_signals
 
 
-@click.command()
-@click.option("--queue", "queue_name", envvar="I3TASKS_QUEUE", help="Name of a PullQueue in I3TASKS.")
-@click.option(
-    "--concurrency",
-    type=click.IntRange(min=1),
-    envvar="I3TASKS_CONCURRENCY",
-    help="Tasks at a time; 8 by default.",
-)
-def main(queue_name: str | None, concurrency: int | None) -> None:
-    """Pull and run the tasks of one queue until SIGTERM or Ctrl+C.
+def main() -> None:
+    exit_on_signals()
+    # Here and not above: Django and click take a moment, and a signal must be heard from the first one.
+    from i3tasks_worker.command import work
 
-    Reads DJANGO_SETTINGS_MODULE, I3TASKS_QUEUE, I3TASKS_CONCURRENCY, I3TASKS_GRACE_SECONDS and
-    I3TASKS_LOG_LEVEL.
-    """
-    start(SERVICE)
-    if not queue_name:
-        leave(SERVICE, "no queue is named: write --queue=NAME or set I3TASKS_QUEUE")
-    # Nothing of Django's may be imported before start() has set it up.
-    from i3tasks_core.errors import I3TasksError
-    from i3tasks_django import pulling
-
-    try:
-        queue = pulling.pull_queue(queue_name)
-    except I3TasksError as error:
-        leave(SERVICE, str(error))
-    grace = environment_number(SERVICE, "I3TASKS_GRACE_SECONDS", int(pulling.GRACE))
-    sys.exit(pulling.run_worker(queue, concurrency=concurrency or pulling.CONCURRENCY, grace=float(grace)))
+    work()
 
 
 if __name__ == "__main__":

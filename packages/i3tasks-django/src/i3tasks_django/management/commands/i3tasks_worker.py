@@ -7,25 +7,30 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from i3tasks_core.errors import I3TasksError
-from i3tasks_django.pulling import CONCURRENCY, pull_queue, run_worker
+from i3tasks_django.pulling import CONCURRENCY, work
+from i3tasks_django.service import one_line, prepare
 
 
 class Command(BaseCommand):
-    help = "Pull and run the tasks of one pull queue until Ctrl+C or SIGTERM."
+    help = "Pull and run the tasks of one pull queue until Ctrl+C or SIGTERM; the i3tasks-worker service."
+    requires_system_checks = ()  # prepare() asks ours, and says in one line what is wrong
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--queue", required=True, help="name of a PullQueue in I3TASKS")
+        parser.add_argument("--queue", help="name of a PullQueue in I3TASKS; or set I3TASKS_QUEUE")
         parser.add_argument(
-            "--concurrency", type=int, default=CONCURRENCY, help="tasks at a time (%(default)s)"
+            "--concurrency",
+            type=int,
+            help=f"tasks at a time; or set I3TASKS_CONCURRENCY ({CONCURRENCY})",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        if options["concurrency"] < 1:
-            raise CommandError(f"--concurrency is {options['concurrency']}: write 1 or more")
+        concurrency = options["concurrency"]
+        if concurrency is not None and concurrency < 1:
+            raise CommandError(f"--concurrency is {concurrency}: write 1 or more")
         try:
-            queue = pull_queue(options["queue"])
+            prepare()
+            code = work(options["queue"], concurrency)
         except I3TasksError as error:
-            raise CommandError(str(error)) from error
-        self.stdout.write(f"Working on queue {queue.queue_name!r}. Press Ctrl+C to stop.")
-        if code := run_worker(queue, concurrency=options["concurrency"]):
+            raise CommandError(one_line(str(error))) from error
+        if code:
             raise SystemExit(code)
