@@ -6,6 +6,7 @@ import signal
 import time
 from datetime import timedelta
 
+import pytest
 from django.db import transaction
 
 import messages
@@ -47,7 +48,7 @@ def test_a_rolled_back_call_never_runs_and_a_committed_one_does(embedded_service
     assert processes.lines(tmp_path / "file") == ["committed"]
 
 
-def test_every_message_delivered_three_times_runs_its_task_once(services, tmp_path):
+def test_every_message_delivered_three_times_runs_its_task_once(embedded_services, tmp_path):
     with transaction.atomic():
         handles = [tasks.write.delay(str(tmp_path / "file"), str(number)) for number in range(30)]
     envelopes = [messages.envelope_of(handle) for handle in handles] * 2
@@ -55,10 +56,10 @@ def test_every_message_delivered_three_times_runs_its_task_once(services, tmp_pa
         runtime().topics["heavy"], [encode(envelope, runtime().keys[0]) for envelope in envelopes]
     )
 
-    services.worker()
+    embedded_services.worker()
     for handle in handles:
         handle.result(timeout=30)
-    worker = services.worker()  # whatever is left over, a fresh worker would run again
+    worker = embedded_services.worker()  # whatever is left over, a fresh worker would run again
     worker.signal(signal.SIGTERM)
     assert worker.exit_code() == 0
     assert sorted(processes.lines(tmp_path / "file"), key=int) == [str(number) for number in range(30)]
@@ -131,7 +132,12 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_changes_nothing(
     assert messages.states(handle) == ["lost", "success"]
 
 
+# How a process ends does not depend on its database.
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
 class TestStopping:
+    @ON_SQLITE
     def test_sigterm_lets_running_tasks_end_and_exits_cleanly(self, embedded_services, tmp_path):
         worker = embedded_services.worker()
         handle = tasks.write_slowly.delay(str(tmp_path / "file"), "run", 1.5)
@@ -158,6 +164,7 @@ class TestStopping:
         assert not TaskExecutionTry.objects.exclude(state="success").exists()
         assert time.monotonic() - stopped_at < 40
 
+    @ON_SQLITE
     def test_a_task_that_outlasts_the_grace_is_given_up(self, embedded_services, tmp_path):
         worker = embedded_services.worker(I3TASKS_GRACE_SECONDS="1")
         handle = tasks.write_slowly.delay(str(tmp_path / "file"), "run", 60)
@@ -168,6 +175,7 @@ class TestStopping:
         assert worker.exit_code() == 0
         assert messages.states(handle) == ["running"]
 
+    @ON_SQLITE
     def test_the_receiver_answers_what_is_in_flight(self, embedded_services, tmp_path):
         receiver = embedded_services.receiver()
         handle = tasks.write_slowly.using(queue_name="default").delay(str(tmp_path / "file"), "run", 1.5)
@@ -178,6 +186,7 @@ class TestStopping:
         assert receiver.exit_code() == 0
         assert handle.refresh().state is ExecutionState.SUCCESS
 
+    @ON_SQLITE
     def test_the_beat_exits_cleanly(self, embedded_services):
         beat = embedded_services.beat()
         beat.signal(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -28,6 +30,14 @@ import sys
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", *sys.argv[1:]])
 """
+
+
+@pytest.fixture
+def database(sqlite_session: databases.Database) -> Iterator[databases.Database]:
+    """One database is enough here: what is served and said does not depend on it."""
+    with databases.current(sqlite_session):
+        yield sqlite_session
+        databases.clear()
 
 
 def run(environment, *command, python_code=None, folder=None):
@@ -76,12 +86,12 @@ def ask(port, request):
     return head.decode().lower(), body
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/i3/tasks-health/", "/nowhere"])
-def test_head_is_answered_without_a_body(embedded_services, path):
+def test_head_is_answered_without_a_body(embedded_services):
     embedded_services.receiver()
-    beat = embedded_services.beat()
+    ports = (embedded_services.port, port_of(embedded_services.beat()))
 
-    for port in (embedded_services.port, port_of(beat)):
+    paths = ("/health/live", "/health/ready", "/i3/tasks-health/", "/nowhere")
+    for port, path in itertools.product(ports, paths):
         full_head, full_body = ask(port, f"GET {path} HTTP/1.1")
         head, body = ask(port, f"HEAD {path} HTTP/1.1")
         length = re.search(r"content-length: (\d+)", head).group(1)
@@ -155,7 +165,7 @@ class TestAPort:
         assert f"cannot listen on port {port}: " in done.stderr
         assert done.stderr.endswith("; set PORT to a free one\n")
 
-    @pytest.mark.parametrize("port", ["99999", "-1", "http", "9" * 5000])
+    @pytest.mark.parametrize("port", ["99999", "http"])
     def test_that_is_none_is_named_in_one_line(self, sqlite_session, module, port):
         done = run(databases.environment(sqlite_session, PORT=port), module)
 
@@ -191,8 +201,7 @@ class TestOptions:
 
 
 @pytest.mark.parametrize("module", SERVICES)
-@pytest.mark.parametrize("moment", ["click", "slow_settings"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("moment", "number"), [("click", signal.SIGINT), ("slow_settings", signal.SIGTERM)])
 def test_a_signal_during_the_imports_ends_it_at_once(tmp_path, sqlite_session, module, moment, number):
     (tmp_path / f"{moment}.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
     environment = databases.environment(sqlite_session, DJANGO_SETTINGS_MODULE="slow_settings")
