@@ -34,15 +34,13 @@ from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every process begin with a test that waits: xdist gives each an equal run of the list."""
+    """Let processes begin with the tests that wait: xdist gives each process an equal run of the list."""
     waiting = [item for item in items if item.get_closest_marker("waits")]
     others = [item for item in items if not item.get_closest_marker("waits")]
-    step = len(others) // max(1, len(waiting))
-    items[:] = [
-        item
-        for index, first in enumerate(waiting)
-        for item in (first, *others[index * step : (index + 1) * step])
-    ] + others[len(waiting) * step :]
+    step = len(items) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = others
+    for index, item in enumerate(waiting):
+        items.insert(index * step, item)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,9 @@ from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.runtime import runtime
 from project import tasks
 
+# For what does not depend on the database.
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 def test_a_call_runs_by_push(services):
     services.receiver()
@@ -48,6 +51,7 @@ def test_a_rolled_back_call_never_runs_and_a_committed_one_does(embedded_service
     assert processes.lines(tmp_path / "file") == ["committed"]
 
 
+@ON_SQLITE
 def test_every_message_delivered_three_times_runs_its_task_once(embedded_services, tmp_path):
     with transaction.atomic():
         handles = [tasks.write.delay(str(tmp_path / "file"), str(number)) for number in range(30)]
@@ -65,6 +69,7 @@ def test_every_message_delivered_three_times_runs_its_task_once(embedded_service
     assert sorted(processes.lines(tmp_path / "file"), key=int) == [str(number) for number in range(30)]
 
 
+@ON_SQLITE
 def test_a_delayed_call_starts_when_it_is_due(embedded_services):
     embedded_services.worker()
     embedded_services.beat()
@@ -76,6 +81,7 @@ def test_a_delayed_call_starts_when_it_is_due(embedded_services):
     assert attempt.started_at >= attempt.run_after
 
 
+@ON_SQLITE
 def test_a_failed_try_is_repeated_by_the_beat(embedded_services, tmp_path):
     embedded_services.worker()
     embedded_services.beat()
@@ -130,10 +136,6 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_changes_nothing(
     sleeper.says("try_stale")
 
     assert messages.states(handle) == ["lost", "success"]
-
-
-# How a process ends does not depend on its database.
-ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
 class TestStopping:

@@ -216,7 +216,6 @@ def test_a_signal_during_the_imports_ends_it_at_once(tmp_path, sqlite_session, m
         service.end()
 
 
-@pytest.mark.parametrize("module", SERVICES)
 class TestAServiceThatCannotStart:
     """It says in one line on stderr what is missing, and exits with 1."""
 
@@ -228,28 +227,34 @@ class TestAServiceThatCannotStart:
         assert done.stderr.startswith(module.replace("_", "-") + ": ")
         return done.stderr
 
+    @pytest.mark.parametrize("module", SERVICES)
     def test_without_a_settings_module(self, module):
         assert "DJANGO_SETTINGS_MODULE is not set: write" in self.one_line(module, {})
 
+    @pytest.mark.parametrize("module", ["i3tasks_worker"])
     def test_with_a_settings_module_that_is_not_there(self, module):
         assert "No module named 'nowhere'" in self.one_line(
             module, {"DJANGO_SETTINGS_MODULE": "nowhere.settings"}
         )
 
+    @pytest.mark.parametrize("module", SERVICES)
     def test_with_wrong_settings(self, module, sqlite_session):
         environment = databases.environment(sqlite_session, TEST_PUBSUB="nowhere", TEST_NAMESPACE="9")
         line = self.one_line(module, environment)
         assert "PUBSUB_CONFIG['HOST'] is 'nowhere'" in line
         assert "I3TASKS.namespace is '9'" in line
 
+    @pytest.mark.parametrize("module", ["i3tasks_worker"])
     def test_without_tables(self, module, sqlite_session, tmp_path):
         environment = databases.environment(sqlite_session, TEST_SQLITE=str(tmp_path / "empty.sqlite3"))
         assert "run python manage.py migrate" in self.one_line(module, environment)
 
+    @pytest.mark.parametrize("module", ["i3tasks_worker"])
     def test_with_a_log_level_that_is_none(self, module, sqlite_session):
         environment = databases.environment(sqlite_session, I3TASKS_LOG_LEVEL="loud")
         assert "I3TASKS_LOG_LEVEL is 'LOUD': write DEBUG" in self.one_line(module, environment)
 
+    @pytest.mark.parametrize("module", ["i3tasks_worker"])
     def test_with_a_database_in_a_folder_that_is_not_there(self, module, sqlite_session, tmp_path):
         path = str(tmp_path / "nowhere" / "db.sqlite3")
         line = self.one_line(module, databases.environment(sqlite_session, TEST_SQLITE=path))
