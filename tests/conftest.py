@@ -32,6 +32,15 @@ from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
 from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One emulator of Google's for all test processes: each Java machine costs seconds of both cores."""
+    is_controller = "PYTEST_XDIST_WORKER" not in os.environ and config.getoption("numprocesses", None)
+    if is_controller and google_emulator.find_jar() and not config.option.collectonly:
+        server = google_emulator.google_emulator()
+        os.environ[google_emulator.SHARED] = server.__enter__()
+        config.add_cleanup(lambda: server.__exit__(None, None, None))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let processes begin with the tests that wait: xdist gives each process an equal run of the list."""

@@ -1,5 +1,6 @@
 """Google's own Pub/Sub emulator, wherever the Google Cloud SDK has installed it."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 START_SECONDS = 30
+
+SHARED = "TEST_GOOGLE_EMULATOR"
+"""Environment variable: the address of one that runs already, for all processes of a test run."""
 
 
 def find_jar() -> Path | None:
@@ -22,12 +26,18 @@ def find_jar() -> Path | None:
 
 
 @contextmanager
-def google_emulator() -> Iterator[str]:
+def google_emulator(*, is_own: bool = False) -> Iterator[str]:
     """Run the emulator and give its address, "127.0.0.1:PORT". It forgets everything at the end.
+
+    Args:
+        is_own: start one in any case, also where the test run shares one.
 
     Raises:
         RuntimeError: there is no jar, or it is there and does not start.
     """
+    if not is_own and (shared := os.environ.get(SHARED)):
+        yield shared
+        return
     jar = find_jar()
     if jar is None:
         raise RuntimeError("Google's Pub/Sub emulator is not installed")

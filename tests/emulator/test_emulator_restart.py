@@ -49,7 +49,7 @@ def test_the_embedded_pubsub_forgets_everything() -> None:
 def test_googles_emulator_forgets_everything() -> None:
     if find_jar() is None:
         pytest.skip("NOT COMPARED WITH GOOGLE'S EMULATOR: it is not installed (Google Cloud SDK)")
-    runs: list[AbstractContextManager[str]] = [google_emulator(), google_emulator()]
+    runs: list[AbstractContextManager[str]] = [google_emulator(is_own=True), google_emulator()]
     with runs[0] as address:
         publish_into(address, "projects/the-project")
     with runs[1] as address:
