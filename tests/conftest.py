@@ -7,6 +7,7 @@ for ``pubsub`` runs once against the embedded Pub/Sub and once against Google's 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -89,6 +90,8 @@ def embedded_target() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def google_target() -> Iterator[str]:
     if google_emulator.find_jar() is None:
+        if os.environ.get("CI") and shutil.which("gcloud"):
+            pytest.fail("the Google Cloud SDK is here, but not its Pub/Sub emulator: install the component")
         pytest.skip("Google's Pub/Sub emulator is not installed: only the embedded one was tested")
     with google_emulator.google_emulator() as target:
         yield target
