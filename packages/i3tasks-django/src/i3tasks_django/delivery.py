@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -293,9 +294,7 @@ def _is_cancelled(execution_id: UUID) -> bool:
 
 def _without_retries(call: NewCall) -> NewCall:
     """A call that runs here is over when it ends: nobody runs it a second time elsewhere."""
-    return NewCall(
-        task=call.task, args=call.args, kwargs=call.kwargs, queue_name=call.queue_name, max_retries=0
-    )
+    return replace(call, max_retries=0, run_after=None)
 
 
 def _record_failure(claim: Claim, ended: Outcome, current: Runtime) -> None:
