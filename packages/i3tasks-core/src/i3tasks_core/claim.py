@@ -33,6 +33,17 @@ class Claim:
     is_overdue: bool = False
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What the log says of it; never its arguments."""
+        return {
+            "task": f"{self.task_path}.{self.task_name}",
+            "execution_id": self.execution_id,
+            "try_id": self.try_id,
+            "try_number": self.try_number,
+            "queue": self.queue_name,
+        }
+
+    @property
     def has_retries_left(self) -> bool:
         return self.try_number <= self.max_retries
 

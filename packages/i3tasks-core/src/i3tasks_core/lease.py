@@ -77,10 +77,4 @@ class Heart:
     def _lose(self, claim: Claim) -> None:
         # The task goes on: nothing can stop it safely, and its finish will be refused by the fence.
         self.drop(claim)
-        events.LEASE_LOST(
-            task=f"{claim.task_path}.{claim.task_name}",
-            execution_id=claim.execution_id,
-            try_id=claim.try_id,
-            try_number=claim.try_number,
-            queue=claim.queue_name,
-        )
+        events.LEASE_LOST(**claim.facts)

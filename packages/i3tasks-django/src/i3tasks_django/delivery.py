@@ -164,7 +164,7 @@ class Delivery:
             drop_dead_connections()
             return self._perform(claim)
         except Exception as error:  # noqa: BLE001 - the thread's next try must not suffer; the lease runs out
-            events.TRY_UNSETTLED(**_facts(claim), error=repr(error))
+            events.TRY_UNSETTLED(**claim.facts, error=repr(error))
             return Verdict.UNSETTLED
         finally:
             self._runtime.heart.drop(claim)
@@ -183,7 +183,7 @@ class Delivery:
         """Hand back what was claimed and not started."""
         for claim in claims:
             self._runtime.heart.drop(claim)
-            events.TRY_RELEASED(**_facts(claim))
+            events.TRY_RELEASED(**claim.facts)
         store.release(claims)
 
     def _claim(self, bells: Collection[Envelope]) -> list[Claim]:
@@ -211,7 +211,7 @@ class Delivery:
         task = registry.find(claim.task_path, claim.task_name)
         if task is None:
             return self._without_task(claim)
-        events.TRY_STARTED(**_facts(claim))
+        events.TRY_STARTED(**claim.facts)
         began = time.monotonic()
         was_open = connection().in_atomic_block  # only inside a test's own transaction
         ended, settlement = self._run_atomic(claim, task) if task.atomic else self._run(claim, task)
@@ -252,7 +252,7 @@ class Delivery:
         return ended, settlement if ended.state is TryState.SUCCESS else None
 
     def _without_task(self, claim: Claim) -> Verdict:
-        events.TRY_UNREGISTERED(**_facts(claim))
+        events.TRY_UNREGISTERED(**claim.facts)
         if claim.is_overdue:
             ended = outcome.unregistered(f"{claim.task_path}.{claim.task_name}")
             store.settle(claim, ended, self._runtime.patience)
@@ -302,7 +302,7 @@ def _record_failure(claim: Claim, ended: Outcome, current: Runtime) -> None:
     try:
         _record(claim, ended, current)
     except DatabaseError as error:
-        events.TRY_UNSETTLED(**_facts(claim), error=repr(error))
+        events.TRY_UNSETTLED(**claim.facts, error=repr(error))
 
 
 def _record(claim: Claim, ended: Outcome, current: Runtime) -> None:
@@ -314,7 +314,7 @@ def _record(claim: Claim, ended: Outcome, current: Runtime) -> None:
 
 
 def _report(claim: Claim, ended: Outcome, settlement: Settlement, seconds: float) -> None:
-    facts = _facts(claim)
+    facts = claim.facts
     if not settlement.is_ours:
         events.TRY_STALE(**facts)
     elif ended.error is None:
@@ -328,16 +328,6 @@ def _report(claim: Claim, ended: Outcome, settlement: Settlement, seconds: float
             error_class=ended.error.error_class,
             retry_after=round(ended.retry_after.total_seconds(), 3),
         )
-
-
-def _facts(claim: Claim) -> dict[str, Any]:
-    return {
-        "task": f"{claim.task_path}.{claim.task_name}",
-        "execution_id": claim.execution_id,
-        "try_id": claim.try_id,
-        "try_number": claim.try_number,
-        "queue": claim.queue_name,
-    }
 
 
 def _give_back_pooled_connections() -> None:
