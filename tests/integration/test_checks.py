@@ -172,7 +172,8 @@ def test_options_of_any_kind_are_told_and_not_tripped_over(options):
     before = settings["OPTIONS"]
     settings["OPTIONS"] = options
     try:
-        assert found().keys() == {"i3tasks.E023", "i3tasks.E024", "i3tasks.E025"}
+        # Ours alone: Django's own checks may open a connection with these options.
+        assert {problem.code for problem in checks.problems()} == {"E023", "E024", "E025"}
     finally:
         settings["OPTIONS"] = before
 
