@@ -426,7 +426,9 @@ class TestCancelling:
     def test_what_has_not_started_never_will(self):
         handle = tasks.add.delay(1, 2)
 
-        assert handle.cancel() is True
+        done = handle.cancel()
+        assert done
+        assert (done.cancelled, done.running) == ((handle.id,), ())
         assert messages.deliver(handle) is Verdict.NOTHING_TO_DO
         assert messages.states(handle) == ["cancelled"]
         with pytest.raises(TaskCancelled):
@@ -436,7 +438,9 @@ class TestCancelling:
         handle = tasks.fail.delay()
         held = claim(handle)
 
-        assert handle.cancel() is False
+        done = handle.cancel()
+        assert not done
+        assert (done.cancelled, done.running) == ((), (handle.id,))
         assert Delivery(runtime()).perform(held) is Verdict.SETTLED
         assert messages.states(handle) == ["failed"]
         assert handle.state is ExecutionState.CANCELLED
@@ -474,14 +478,14 @@ class TestCancelling:
         handle = tasks.fail.delay()
         messages.deliver(handle)
 
-        assert handle.cancel() is True
+        assert handle.cancel().cancelled == (handle.id,)
         assert messages.states(handle) == ["failed", "cancelled"]
 
     def test_what_has_ended_stays_as_it_is(self):
         handle = tasks.add.delay(1, 2)
         messages.deliver(handle)
 
-        assert handle.cancel() is False
+        assert not handle.cancel()
         assert handle.state is ExecutionState.SUCCESS
 
 

@@ -112,7 +112,7 @@ def test_a_cancel_and_a_claim_leave_the_call_to_one_of_them():
 
         cancelled, won = at_once(handle.cancel, lambda handle=handle: claim(handle))
 
-        assert cancelled is not bool(won)
+        assert bool(cancelled) is not bool(won)
         assert messages.states(handle) == (["cancelled"] if cancelled else ["running"])
 
 

@@ -35,6 +35,12 @@ def make_task(body: Callable[..., Any], **fields: Any) -> TaskDefinition:
     return TaskDefinition(**{"path": "shop.tasks", "name": "send", "body": body, **fields})
 
 
+class Alone:
+    """The lineage of a call without relations."""
+
+    parent = previous = group = None
+
+
 def metadata_of(claim: Claim) -> TaskMetadata:
     return TaskMetadata(
         id=claim.execution_id,
@@ -46,4 +52,5 @@ def metadata_of(claim: Claim) -> TaskMetadata:
         task_name=claim.task_name,
         asked_at=claim.asked_at,
         is_cancelled=lambda: False,
+        lineage=Alone(),
     )

@@ -11,8 +11,8 @@ from i3tasks_core import identifiers
 from i3tasks_core.identifiers import uuid7
 
 
-def at(monkeypatch, milliseconds, random=b"\x00" * 10):
-    monkeypatch.setattr(identifiers.time, "time_ns", lambda: milliseconds * 1_000_000)
+def at(monkeypatch, milliseconds, random=b"\x00" * 8, nanoseconds=0):
+    monkeypatch.setattr(identifiers.time, "time_ns", lambda: milliseconds * 1_000_000 + nanoseconds)
     monkeypatch.setattr(identifiers.os, "urandom", lambda size: random)
     return uuid7()
 
@@ -34,28 +34,33 @@ def test_its_first_48_bits_are_unix_milliseconds():
 
 def test_the_layout_is_that_of_the_rfc_example(monkeypatch):
     # RFC 9562, appendix A.6: 2022-02-22T19:22:22Z, rand_a 0xCC3, rand_b 0x18C4DC0C0C07398F
-    random = (0xCC3 << 68 | 0x18C4DC0C0C07398F).to_bytes(10, "big")
+    random = (0x18C4DC0C0C07398F).to_bytes(8, "big")
+    fraction = -(-0xCC3 * 1_000_000 // 4096)  # the first nanosecond that gives this rand_a
 
-    assert at(monkeypatch, 0x017F22E279B0, random) == uuid.UUID("017F22E2-79B0-7CC3-98C4-DC0C0C07398F")
+    made = at(monkeypatch, 0x017F22E279B0, random, nanoseconds=fraction)
+
+    assert made == uuid.UUID("017F22E2-79B0-7CC3-98C4-DC0C0C07398F")
 
 
-@pytest.mark.parametrize("random", [b"\x00" * 10, b"\xff" * 10])
-def test_random_bits_touch_neither_time_nor_version_nor_variant(monkeypatch, random):
-    made = at(monkeypatch, 1_700_000_000_000, random)
+@pytest.mark.parametrize("random", [b"\x00" * 8, b"\xff" * 8])
+@pytest.mark.parametrize("nanoseconds", [0, 999_999])
+def test_all_other_bits_touch_neither_time_nor_version_nor_variant(monkeypatch, random, nanoseconds):
+    made = at(monkeypatch, 1_700_000_000_000, random, nanoseconds)
 
     assert made.int >> 80 == 1_700_000_000_000
     assert (made.version, made.variant) == (7, uuid.RFC_4122)
 
 
-def test_74_bits_are_random(monkeypatch):
-    differing = at(monkeypatch, 1, b"\x00" * 10).int ^ at(monkeypatch, 1, b"\xff" * 10).int
+def test_62_bits_are_random(monkeypatch):
+    differing = at(monkeypatch, 1, b"\x00" * 8).int ^ at(monkeypatch, 1, b"\xff" * 8).int
 
-    assert differing.bit_count() == 74
+    assert differing.bit_count() == 62
 
 
-def test_a_later_millisecond_sorts_later_whatever_the_dice(monkeypatch):
-    earlier = at(monkeypatch, 1_700_000_000_000, b"\xff" * 10)
-    later = at(monkeypatch, 1_700_000_000_001, b"\x00" * 10)
+@pytest.mark.parametrize("later_by", [1_000_000, 245])
+def test_a_later_one_sorts_later_whatever_the_dice(monkeypatch, later_by):
+    earlier = at(monkeypatch, 1_700_000_000_000, b"\xff" * 8)
+    later = at(monkeypatch, 1_700_000_000_000, b"\x00" * 8, later_by)
 
     assert earlier < later
     assert str(earlier) < str(later)

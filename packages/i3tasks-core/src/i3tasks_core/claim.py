@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 
@@ -48,6 +48,17 @@ class Claim:
         return self.try_number <= self.max_retries
 
 
+class Lineage(Protocol):
+    """Where a call stands among others; see ``i3tasks_django.lineage``."""
+
+    @property
+    def parent(self) -> UUID | None: ...
+    @property
+    def previous(self) -> Any: ...
+    @property
+    def group(self) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskMetadata:
     """What a task with ``bind=True`` is told of its own run.
@@ -55,6 +66,7 @@ class TaskMetadata:
     Attributes:
         id: the execution's public id.
         try_number: 1 for the first try.
+        lineage: reads what follows from the database when it is first asked for.
     """
 
     id: UUID
@@ -67,3 +79,25 @@ class TaskMetadata:
     asked_at: datetime
     is_cancelled: Callable[[], bool]
     """Asks the database whether somebody has cancelled this call; one query."""
+    lineage: Lineage
+
+    @property
+    def parent(self) -> UUID | None:
+        """The id of the call before this one in its chain; None for the first one and after a group."""
+        return self.lineage.parent
+
+    @property
+    def previous(self) -> Any:
+        """The call before this one in its chain; None for the first one and after a group.
+
+        It has ``id``, ``task``, ``state``, ``result``, ``error_class`` and ``error_message``.
+        """
+        return self.lineage.previous
+
+    @property
+    def group(self) -> Any:
+        """The ``TaskGroup`` that called this step; for a member the group it belongs to; None otherwise.
+
+        Its ``results()`` and ``failures()`` say how the members ended.
+        """
+        return self.lineage.group

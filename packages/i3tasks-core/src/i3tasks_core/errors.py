@@ -41,6 +41,10 @@ class ResultError(I3TasksError, ValueError):
     """A return value that cannot be stored; the try fails with this reason and is not repeated."""
 
 
+class GroupError(I3TasksError, ValueError):
+    """A call that a group cannot take as a member."""
+
+
 class EnvelopeError(I3TasksError, ValueError):
     """A message that nobody can read."""
 

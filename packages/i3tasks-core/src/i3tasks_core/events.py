@@ -50,6 +50,7 @@ TRY_STALE = Event("try_stale", _WARNING, *_TRY)
 TRY_UNSETTLED = Event("try_unsettled", _ERROR, *_TRY, "error")
 TRY_UNREGISTERED = Event("try_unregistered", _WARNING, *_TRY)
 TRY_RELEASED = Event("try_released", _INFO, *_TRY)
+STEP_REFUSED = Event("step_refused", _WARNING, "of", "tasks")
 LEASE_LOST = Event("lease_lost", _ERROR, *_TRY)
 HEARTBEAT_FAILED = Event("heartbeat_failed", _ERROR, "error")
 

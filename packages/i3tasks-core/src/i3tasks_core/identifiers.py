@@ -11,9 +11,12 @@ _VARIANT = 0b10 << 62
 
 
 def uuid7() -> uuid.UUID:
-    """A new UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, 74 random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    high = (random >> 68) & 0xFFF
-    low = random & 0x3FFF_FFFF_FFFF_FFFF
-    return uuid.UUID(int=milliseconds << 80 | _VERSION_7 | high << 64 | _VARIANT | low)
+    """A new UUIDv7 (RFC 9562 §5.7): 60 bits of Unix time, 62 random bits.
+
+    The 12 bits after the milliseconds go on with the clock (RFC 9562 §6.2, method 3), so that ids of one
+    process sort as they were made: a chain's steps, a group before the groups in it.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = (nanoseconds << 12) // 1_000_000
+    low = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+    return uuid.UUID(int=milliseconds << 80 | _VERSION_7 | fraction << 64 | _VARIANT | low)

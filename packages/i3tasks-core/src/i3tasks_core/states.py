@@ -1,4 +1,4 @@
-"""The words for where a try and an execution stand, and which step may follow which."""
+"""The words for where a try, an execution and a group stand, and which step may follow which."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ class TryState(StrEnum):
 
 class ExecutionState(StrEnum):
     """Where a call stands: pending until its last try has ended."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class GroupState(StrEnum):
+    """Where a group stands: failed at the first member that fails for good."""
 
     PENDING = "pending"
     SUCCESS = "success"
@@ -47,4 +56,11 @@ EXECUTION_TRANSITIONS: dict[ExecutionState, frozenset[ExecutionState]] = {
     # A person may ask for one more try in the admin.
     ExecutionState.FAILED: frozenset({ExecutionState.PENDING}),
     ExecutionState.CANCELLED: frozenset({ExecutionState.PENDING}),
+}
+
+GROUP_TRANSITIONS: dict[GroupState, frozenset[GroupState]] = {
+    GroupState.PENDING: frozenset({GroupState.SUCCESS, GroupState.FAILED, GroupState.CANCELLED}),
+    GroupState.SUCCESS: frozenset(),
+    GroupState.FAILED: frozenset(),
+    GroupState.CANCELLED: frozenset(),
 }

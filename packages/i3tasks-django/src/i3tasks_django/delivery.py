@@ -5,29 +5,26 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
 from enum import Enum
-from typing import Any
 from uuid import UUID
 
-from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
 from i3tasks_core.envelope import Envelope, decode
-from i3tasks_core.errors import EnvelopeError, LeaseLost
+from i3tasks_core.errors import EnvelopeError
 from i3tasks_core.outcome import Error, Outcome
 from i3tasks_core.pubsub.subscriber import Received
 from i3tasks_core.registry import TaskDefinition
 from i3tasks_core.states import TryState
 from i3tasks_core.worker import Admission
 from i3tasks_django import store
+from i3tasks_django.lineage import Lineage
 from i3tasks_django.models import TaskExecution
-from i3tasks_django.publishing import publish, publish_on_commit
-from i3tasks_django.runtime import Runtime, runtime
-from i3tasks_django.store import NewCall, Settlement
+from i3tasks_django.publishing import publish_on_commit
+from i3tasks_django.runtime import Runtime
+from i3tasks_django.store import Settlement
 from i3tasks_django.store.database import (
     alias,
     connection,
@@ -55,58 +52,6 @@ _left_open = outcome.failed(
 
 class _RolledBack(Exception):
     """Leaves the transaction of an ``atomic=True`` task."""
-
-
-def call_later(call: NewCall) -> UUID:
-    """Record a call, and ring when it is committed; with ``force_sync`` run it instead."""
-    if runtime().config.force_sync:
-        return call_now(call)[0]
-    with transaction.atomic(using=alias(), savepoint=False):
-        envelope = store.create(call)
-        if call.run_after is None:
-            publish_on_commit(envelope)
-    return envelope.execution_id
-
-
-def call_now(call: NewCall) -> tuple[UUID, Any]:
-    """Run a call in this thread and record it; one try, and its exceptions are the caller's.
-
-    Returns:
-        The execution's id and the function's return value.
-    """
-    current = runtime()
-    claim = store.create_running(_without_retries(call), current.config.lease, current.worker_name)
-    # Inside the caller's transaction nobody sees the row, so there is no lease to keep.
-    shared = not connection().in_atomic_block
-    with current.heart.holding(claim) if shared else nullcontext():
-        try:
-            value, is_recorded = (
-                _call_atomic(claim, call.task) if call.task.atomic else _call(claim, call.task)
-            )
-        except BaseException as error:
-            _record_failure(claim, runner.after_error(error, claim, call.task), current)
-            raise
-        if not is_recorded:
-            _record(claim, runner.after_return(value), current)
-    return claim.execution_id, value
-
-
-def _call(claim: Claim, task: TaskDefinition) -> tuple[Any, bool]:
-    """The function's value, and that its success is still to be recorded."""
-    return runner.call(task, _metadata(claim), claim.args, claim.kwargs), False
-
-
-def _call_atomic(claim: Claim, task: TaskDefinition) -> tuple[Any, bool]:
-    """The same, with the success recorded in the body's own transaction."""
-    with transaction.atomic(using=alias()):
-        value, _ = _call(claim, task)
-        ended = runner.after_return(value)
-        is_success = ended.state is TryState.SUCCESS
-        if not is_success:
-            transaction.set_rollback(True, using=alias())
-        elif not store.settle_within(claim, ended).is_ours:
-            raise LeaseLost
-    return value, is_success
 
 
 class Delivery:
@@ -220,12 +165,12 @@ class Delivery:
                 discard_open_transactions()
             settlement = store.settle(claim, ended, self._runtime.patience)
         _report(claim, ended, settlement, time.monotonic() - began)
-        publish(settlement.doorbells)
+        publish_on_commit(settlement.doorbells)
         return Verdict.SETTLED if settlement.is_ours else Verdict.NOTHING_TO_DO
 
     def _run(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
         """How it ended; the end is still to be written."""
-        return runner.run(claim, task, _metadata(claim)), None
+        return runner.run(claim, task, metadata_of(claim)), None
 
     def _run_atomic(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
         """The same, but a success is written in the body's own transaction; anything else undoes the body."""
@@ -233,7 +178,7 @@ class Delivery:
         try:
             with transaction.atomic(using=alias(), durable=True):
                 depth = len(connection().atomic_blocks)
-                ended = runner.run(claim, task, _metadata(claim))
+                ended = runner.run(claim, task, metadata_of(claim))
                 if len(connection().atomic_blocks) != depth:
                     # Its end would be a savepoint's and no commit.
                     ended = _left_open
@@ -255,7 +200,7 @@ class Delivery:
         events.TRY_UNREGISTERED(**claim.facts)
         if claim.is_overdue:
             ended = outcome.unregistered(f"{claim.task_path}.{claim.task_name}")
-            store.settle(claim, ended, self._runtime.patience)
+            publish_on_commit(store.settle(claim, ended, self._runtime.patience).doorbells)
             return Verdict.SETTLED
         store.postpone_unregistered(claim)
         return Verdict.RELEASED
@@ -266,11 +211,12 @@ def rescue(try_id: int) -> bool:
     settlement = store.rescue(try_id)
     if settlement.is_ours:
         events.TRY_LOST(try_id=try_id)
-        publish(settlement.doorbells)
+        publish_on_commit(settlement.doorbells)
     return settlement.is_ours
 
 
-def _metadata(claim: Claim) -> TaskMetadata:
+def metadata_of(claim: Claim) -> TaskMetadata:
+    """What a bound task is told of its run."""
     return TaskMetadata(
         id=claim.execution_id,
         try_id=claim.try_id,
@@ -281,6 +227,7 @@ def _metadata(claim: Claim) -> TaskMetadata:
         task_name=claim.task_name,
         asked_at=claim.asked_at,
         is_cancelled=lambda: _is_cancelled(claim.execution_id),
+        lineage=Lineage(claim.execution_id),
     )
 
 
@@ -290,27 +237,6 @@ def _is_cancelled(execution_id: UUID) -> bool:
         .filter(pk=execution_id, cancel_requested_at__isnull=False)
         .exists()
     )
-
-
-def _without_retries(call: NewCall) -> NewCall:
-    """A call that runs here is over when it ends: nobody runs it a second time elsewhere."""
-    return replace(call, max_retries=0, run_after=None)
-
-
-def _record_failure(claim: Claim, ended: Outcome, current: Runtime) -> None:
-    """The same for a failure, whose own exception is what the caller must see, whatever else goes wrong."""
-    try:
-        _record(claim, ended, current)
-    except DatabaseError as error:
-        events.TRY_UNSETTLED(**claim.facts, error=repr(error))
-
-
-def _record(claim: Claim, ended: Outcome, current: Runtime) -> None:
-    if connection().in_atomic_block:
-        if not connection().needs_rollback:  # else the record goes the way of the caller's transaction
-            store.settle_within(claim, ended)
-        return
-    store.settle(claim, ended, current.patience)
 
 
 def _report(claim: Claim, ended: Outcome, settlement: Settlement, seconds: float) -> None:

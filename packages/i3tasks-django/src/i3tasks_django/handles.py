@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from i3tasks_core.errors import ResultTimeout, TaskCancelled, TaskFailed
+from i3tasks_core.errors import TaskCancelled, TaskFailed
 from i3tasks_core.states import ExecutionState
 
 if TYPE_CHECKING:
+    from i3tasks_django.composition import Composable
     from i3tasks_django.models import TaskExecution
-
-_POLL = (0.01, 0.5)
+    from i3tasks_django.store import Cancellation
 
 
 class ChainHandle:
@@ -21,10 +20,12 @@ class ChainHandle:
 
     Attributes:
         id: the execution's public id, for a URL or for a later ``ChainHandle(id)``.
+        refused: tasks that ``then()`` could not add, because the chain had ended badly.
     """
 
     def __init__(self, execution_id: UUID) -> None:
         self.id = execution_id
+        self.refused: tuple[str, ...] = ()
         self._execution: TaskExecution | None = None
 
     def __repr__(self) -> str:
@@ -47,8 +48,32 @@ class ChainHandle:
         self._execution = TaskExecution.objects.using(alias()).get(pk=self.id)
         return self
 
+    def then(self, step: Composable, /, *args: Any, **kwargs: Any) -> ChainHandle:
+        """Add a step that runs after everything that already follows this call, also when that has ended.
+
+        Args:
+            step: a task; or a signature, a chain or a group.
+            args: the task's positional arguments.
+            kwargs: its keyword arguments.
+
+        Returns:
+            The same handle; its ``refused`` names the step's tasks if they will not run, because the call or
+            a step after it has failed or was cancelled.
+
+        Raises:
+            TypeError: not a step, or its arguments do not fit.
+            UnknownQueue: the step's queue is not in the settings; nothing is written.
+            TaskExecution.DoesNotExist: the call was rolled back, or cleaned up.
+        """
+        from i3tasks_django.calling import add_step
+        from i3tasks_django.composition import as_step, steps_of
+        from i3tasks_django.models import TaskExecution
+
+        self.refused += add_step(TaskExecution, self.id, steps_of(as_step(step, args, kwargs)))
+        return self
+
     def result(self, timeout: timedelta | float | None = None) -> Any:
-        """Wait for the end and give back the task's return value, as JSON made it.
+        """Wait for the end of this call and give back the task's return value, as JSON made it.
 
         Args:
             timeout: a ``timedelta`` or seconds; None waits for as long as it takes, 0 does not wait.
@@ -59,35 +84,23 @@ class ChainHandle:
             ResultTimeout: it has not ended yet. It goes on.
             RuntimeError: asked inside an open transaction, where the call is not yet visible to anybody.
         """
-        from i3tasks_django.store.database import connection
+        from i3tasks_django.waiting import wait_for
 
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        deadline = None if seconds is None else time.monotonic() + seconds
-        pause = _POLL[0]
-        while self.refresh().state is ExecutionState.PENDING:
-            left = float("inf") if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                raise ResultTimeout(f"{self!r} has not ended within {seconds:g} s; it goes on")
-            if connection().in_atomic_block:
-                raise RuntimeError(
-                    "result() inside transaction.atomic() would wait for ever: nobody sees the call before "
-                    "the commit. Ask after the block"
-                )
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.5, _POLL[1])
+        wait_for(lambda: self.refresh().state is not ExecutionState.PENDING, timeout, repr(self))
         return self._outcome()
 
-    def cancel(self) -> bool:
-        """Cancel the call if it has not started; tell it, if it has.
+    def cancel(self) -> Cancellation:
+        """Cancel the call and everything that would follow it.
 
         Returns:
-            True when it will not run (again). False when it is running (the task may look at
-            ``task_metadata.is_cancelled()``; no further try follows) or has already ended.
+            What will not run, and what could not be stopped because it is running (the task may look at
+            ``task_metadata.is_cancelled()``; nothing follows it). True when something was stopped and
+            nothing runs on.
         """
-        from i3tasks_django import store
+        from i3tasks_django.calling import cancel
 
         self._execution = None
-        return store.cancel(self.id)
+        return cancel(executions=[self.id])
 
     def _row(self) -> TaskExecution:
         if self._execution is None:

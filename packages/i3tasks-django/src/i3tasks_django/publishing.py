@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import transaction
 
@@ -24,12 +24,19 @@ _DECLARE_PAUSE = (1.0, 60.0)
 HOOK_PATIENCE = 2.0
 """Seconds after which a commit hook begins no further request."""
 
+MOST_OF_HOOK = 20_000
+"""Messages that one transaction rings for by itself."""
+
 
 class _Bell:
     """The commit hook of one transaction, or of one savepoint in it; rolled back with it by Django."""
 
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
+
+    def take(self, envelopes: Sequence[Envelope]) -> None:
+        """What is too much for one hook is left to the relay, and does not fill the memory meanwhile."""
+        self.envelopes += envelopes[: MOST_OF_HOOK - len(self.envelopes)]
 
     def ring(self) -> None:
         deadline = time.monotonic() + HOOK_PATIENCE
@@ -40,18 +47,20 @@ class _Bell:
                 store.mark_published([envelope.try_id for envelope in rung])
 
 
-def publish_on_commit(envelope: Envelope) -> None:
+def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
     """Ring when the current transaction commits; together with everything else that it calls."""
+    if not envelopes:
+        return
     current = connection()
     savepoints = set(current.savepoint_ids)
     for entry in reversed(current.run_on_commit):
         sids, hook = entry[:2]
         bell = getattr(hook, "__self__", None)
         if isinstance(bell, _Bell) and sids == savepoints:
-            bell.envelopes.append(envelope)
+            bell.take(envelopes)
             return
     bell = _Bell()
-    bell.envelopes.append(envelope)
+    bell.take(envelopes)
     # robust: whatever goes wrong in here is logged; the caller's work is committed and must not suffer.
     transaction.on_commit(bell.ring, using=alias(), robust=True)
 

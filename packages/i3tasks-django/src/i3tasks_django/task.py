@@ -1,26 +1,24 @@
-"""The decorator that makes a function a task, and the call."""
+"""A task, and the ways to call it."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
-
-from asgiref.sync import async_to_sync
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from i3tasks_core import options
-from i3tasks_core.errors import TaskTimeout
+from i3tasks_core.errors import ArgumentError
 from i3tasks_core.payload import check_arguments
-from i3tasks_core.registry import MAX_NAME, TaskDefinition, register
-from i3tasks_core.retry import RetryPolicy
+from i3tasks_core.registry import TaskDefinition
+from i3tasks_core.steps import Call, Member
+from i3tasks_django.composition import Chain, Composable, Signature, steps_of
 from i3tasks_django.handles import ChainHandle
 
 # Modules of tasks are imported while models load, so what needs the models is imported at the call.
 if TYPE_CHECKING:
-    from i3tasks_django.store import NewCall
+    from i3tasks_django.models import TaskGroup
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +40,8 @@ class Task(Generic[P, R]):
         *,
         run_after: datetime | timedelta | None = None,
         queue_name: str | None = None,
+        on_success: Composable | None = None,
+        on_failure: Composable | None = None,
     ) -> None:
         functools.update_wrapper(self, func)
         self._func = func
@@ -49,6 +49,8 @@ class Task(Generic[P, R]):
         self._queue_name = queue_name or definition.queue_name
         self._signature = _public_signature(func, bind=definition.bind)
         self.definition = definition
+        self.on_success = on_success
+        self.on_failure = on_failure
 
     def __repr__(self) -> str:
         return f"<task {self.definition.full_name}>"
@@ -66,40 +68,74 @@ class Task(Generic[P, R]):
     def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> ChainHandle:
         """Record the call, to run if and only if the current transaction commits.
 
+        ``__i3group__=group`` beside the arguments makes it a member of that ``TaskGroup``.
+
         Returns:
             A handle on the recorded call.
 
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON; nothing is written.
             UnknownQueue: the task's queue is not in the settings; nothing is written.
+            GroupError: the group takes no further member; nothing is written.
             RuntimeError: the function stands in the script that was started, where no worker finds it.
         """
-        from i3tasks_django.delivery import call_later
-        from i3tasks_django.runtime import runtime
+        from i3tasks_django.calling import dispatch
 
-        call = self._new_call(args, kwargs)
-        if self.definition.path == "__main__" and not runtime().config.force_sync:
-            raise RuntimeError(
-                f"{self.definition.name}() stands in __main__, where no worker looks it up: move it into a "
-                "module, the tasks.py of an app"
-            )
-        return ChainHandle(call_later(call))
+        group = _taken_group(kwargs)
+        return cast("ChainHandle", dispatch(self.s(*args, **kwargs).member(), group))
 
     async_run = delay
 
     def sync_run(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, record it, and give back its return value.
 
-        One try, no retries; whatever the function raises is recorded and goes on to the caller.
+        One try, no retries; whatever the function raises is recorded and goes on to the caller. What follows
+        it (``on_success``, the callback of its group) is called as after any other run.
 
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON.
+            GroupError: the group takes no further member; nothing is run.
             LeaseLost: an ``atomic`` task was taken for dead while it ran; it has left nothing.
         """
-        from i3tasks_django.delivery import call_now
+        from i3tasks_django.calling import call_now
 
-        value: R = call_now(self._new_call(args, kwargs))[1]
-        return value
+        group = _taken_group(kwargs)
+        made = Signature(self, args, kwargs)
+        self._check(args, kwargs)
+        return cast("R", call_now(self.definition, made.member(), group))
+
+    def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature:
+        """The call as a value, for chains and groups.
+
+        Raises:
+            TypeError: the arguments do not fit the function, or one of them is not JSON.
+            RuntimeError: as ``delay``.
+        """
+        self._check(args, kwargs)
+        return Signature(self, args, kwargs)
+
+    def build_chain(self, /, *args: P.args, **kwargs: P.kwargs) -> Chain:
+        """A chain that begins with this call; nothing is dispatched."""
+        return Chain((self.s(*args, **kwargs),))
+
+    def delay_many(self, /, calls: Iterable[tuple[Any, ...] | list[Any] | dict[str, Any]]) -> int:
+        """Record very many calls: one transaction, and one message batch, for every 1,000.
+
+        Args:
+            calls: for each call its positional arguments (a tuple or list) or its keyword arguments (a
+                dict); may be a generator, of which no more than one batch is in memory. Inside a
+                transaction all of them belong to it.
+
+        Returns:
+            How many calls were recorded.
+
+        Raises:
+            TypeError: an item's arguments do not fit. It says which one, and how many are recorded already.
+            UnknownQueue: the task's queue is not in the settings; nothing is written.
+        """
+        from i3tasks_django.calling import call_many
+
+        return call_many(self._members(calls))
 
     def using(
         self, *, run_after: datetime | timedelta | float | None = None, queue_name: str | None = None
@@ -119,154 +155,57 @@ class Task(Generic[P, R]):
             self.definition,
             run_after=self._run_after if run_after is None else options.run_after(run_after),
             queue_name=self._queue_name if queue_name is None else options.queue_name(queue_name),
+            on_success=self.on_success,
+            on_failure=self.on_failure,
         )
 
-    def _new_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NewCall:
-        """The call, with everything about it checked."""
-        from i3tasks_django.runtime import runtime
-        from i3tasks_django.store import NewCall
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The call with everything that the settings say about it.
 
+        Raises:
+            UnknownQueue: the task's queue is not in the settings.
+            RuntimeError: no worker could find the function.
+        """
+        from i3tasks_django.runtime import runtime
+
+        current, definition = runtime(), self.definition
+        if definition.path == "__main__" and not current.config.force_sync:
+            raise RuntimeError(
+                f"{definition.name}() stands in __main__, where no worker looks it up: move it into a "
+                "module, the tasks.py of an app"
+            )
+        retries = definition.max_retries
+        return Call(
+            task_path=definition.path,
+            task_name=definition.name,
+            args=args,
+            kwargs=kwargs,
+            queue_name=current.queue(self._queue_name).queue_name,
+            max_retries=current.config.default_max_retries if retries is None else retries,
+            run_after=self._run_after,
+            on_failure=steps_of(self.on_failure),
+        )
+
+    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self.definition.full_name}(): {error}") from None
         check_arguments(args, kwargs)
-        retries = self.definition.max_retries
-        return NewCall(
-            task=self.definition,
-            args=args,
-            kwargs=kwargs,
-            queue_name=runtime().queue(self._queue_name).queue_name,
-            max_retries=runtime().config.default_max_retries if retries is None else retries,
-            run_after=self._run_after,
-        )
 
+    def _members(self, calls: Iterable[Any]) -> Iterator[Member]:
+        from i3tasks_django.calling import BATCH
 
-class _Decorator(Protocol):
-    """What ``@task(…)`` gives: it keeps the function's parameters."""
-
-    @overload
-    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
-    @overload
-    def __call__(self, func: Callable[P, R], /) -> Task[P, R]: ...
-
-
-class _BoundDecorator(Protocol):
-    """What ``@task(bind=True, …)`` gives: callers leave task_metadata out, and types cannot say "without"."""
-
-    @overload
-    def __call__(self, func: Callable[..., Coroutine[Any, Any, R]], /) -> Task[..., R]: ...
-    @overload
-    def __call__(self, func: Callable[..., R], /) -> Task[..., R]: ...
-
-
-@overload
-def TaskDecorator(func: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]: ...
-@overload
-def TaskDecorator(func: Callable[P, R]) -> Task[P, R]: ...
-@overload
-def TaskDecorator(
-    *,
-    bind: Literal[True],
-    queue_name: str = ...,
-    max_retries: int | None = ...,
-    retry: RetryPolicy = ...,
-    timeout: timedelta | float | None = ...,
-    atomic: bool = ...,
-) -> _BoundDecorator: ...
-@overload
-def TaskDecorator(
-    *,
-    bind: Literal[False] = ...,
-    queue_name: str = ...,
-    max_retries: int | None = ...,
-    retry: RetryPolicy = ...,
-    timeout: timedelta | float | None = ...,
-    atomic: bool = ...,
-) -> _Decorator: ...
-def TaskDecorator(  # noqa: N802 - the documented name
-    func: Callable[..., Any] | None = None,
-    *,
-    bind: bool = False,
-    queue_name: str = "default",
-    max_retries: int | None = None,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-    timeout: timedelta | float | None = None,
-    atomic: bool = False,
-) -> Any:
-    """Make a function a task. Fills the registry and does nothing else: no settings, no network.
-
-    Args:
-        func: the function, plain or ``async def``.
-        bind: the function gets ``task_metadata=``, a ``TaskMetadata``.
-        queue_name: where its calls go.
-        max_retries: tries after the first; None means the settings' ``default_max_retries``.
-        retry: which errors are followed by another try, and after how long.
-        timeout: a ``timedelta`` or seconds; a longer run is interrupted by ``TaskTimeout`` and the try
-            fails. Python code is interrupted at once, a blocking call in C when it comes back.
-        atomic: the body and the record of its success are one database transaction: its own writes
-            happen exactly once.
-
-    Raises:
-        TypeError: ``func`` is not a function with a name, or an option is of the wrong kind.
-        ValueError: an option is out of range, or the function's name is too long.
-    """
-    given: dict[str, Any] = {
-        "bind": options.flag("bind", bind),
-        "queue_name": options.queue_name(queue_name),
-        "max_retries": options.max_retries(max_retries),
-        "retry": options.retry(retry),
-        "timeout": options.timeout(timeout),
-        "atomic": options.flag("atomic", atomic),
-    }
-    if func is None:
-        return functools.partial(_define, given=given)
-    return _define(func, given=given)
-
-
-task = TaskDecorator
-
-
-def _define(func: Any, *, given: dict[str, Any]) -> Task[..., Any]:
-    inner = inspect.unwrap(func) if callable(func) else func
-    if not inspect.isfunction(inner) or inner.__name__ == "<lambda>" or not hasattr(func, "__qualname__"):
-        raise TypeError(f"@task takes a function with a name, not {func!r}: write def …(): and decorate it")
-    is_async = inspect.iscoroutinefunction(func)
-    definition = TaskDefinition(
-        path=func.__module__,
-        name=func.__qualname__,
-        body=_as_sync(func, given["timeout"]) if is_async else func,
-        place=f"{inner.__code__.co_filename}:{inner.__code__.co_firstlineno}",
-        **{**given, "timeout": _thread_timeout(given["timeout"]) if is_async else given["timeout"]},
-    )
-    for part in (definition.path, definition.name):
-        if len(part) > MAX_NAME:
-            raise ValueError(f"the name {part!r} is longer than {MAX_NAME} characters: shorten it")
-    made: Task[..., Any] = Task(func, definition)
-    register(definition)
-    return made
-
-
-def _as_sync(func: Callable[..., Coroutine[Any, Any, Any]], timeout: timedelta | None) -> Callable[..., Any]:
-    """The bridge: its event loop ends with the call, and database access stays in the calling thread."""
-
-    @functools.wraps(func)
-    async def bounded(*args: Any, **kwargs: Any) -> Any:
-        scope = asyncio.timeout(timeout.total_seconds() if timeout else None)
-        try:
-            async with scope:
-                return await func(*args, **kwargs)
-        except TimeoutError as error:
-            if scope.expired():
-                raise TaskTimeout(timeout) from error
-            raise
-
-    return async_to_sync(bounded)
-
-
-def _thread_timeout(timeout: timedelta | None) -> timedelta | None:
-    """For an async task that blocks its own event loop, which then cannot see its time run out."""
-    return timeout + timedelta(seconds=1) if timeout else None
+        for index, given in enumerate(calls):
+            try:
+                args, kwargs = _arguments(given)
+                yield self.s(*args, **kwargs).member()
+            except TypeError as error:
+                written = index // BATCH * BATCH
+                raise ArgumentError(
+                    f"delay_many(): item {index:,}:",
+                    f"{error}; the {written:,} calls before its batch are recorded",
+                ) from None
 
 
 def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signature:
@@ -287,3 +226,17 @@ def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signat
             f"{func.__qualname__}(): write {_METADATA} last, or after a *, so that arguments keep places"
         )
     return signature.replace(parameters=[p for name, p in signature.parameters.items() if name != _METADATA])
+
+
+def _taken_group(kwargs: dict[str, Any]) -> TaskGroup | None:
+    """The group among the keyword arguments; it is not one of the function's."""
+    group: TaskGroup | None = kwargs.pop("__i3group__", None)
+    return group
+
+
+def _arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(given, tuple | list):
+        return tuple(given), {}
+    if isinstance(given, dict):
+        return (), given
+    raise TypeError(f"{given!r}: write a tuple of arguments, ({given!r},), or a dict of keyword arguments")

@@ -1,5 +1,5 @@
 """The decorator, at its documented import path."""
 
-from i3tasks_django.task import TaskDecorator
+from i3tasks_django.decorator import TaskDecorator
 
 __all__ = ["TaskDecorator"]

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from i3tasks_core.states import ExecutionState
-from i3tasks_django import store
+from i3tasks_django import calling, store
 from i3tasks_django.models import TaskExecution
 from i3tasks_django.publishing import publish_on_commit
 from i3tasks_django.store.database import alias
@@ -41,8 +41,7 @@ def run_again(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -
     doorbells = [doorbell for pk in picked if (doorbell := store.reopen(pk)) is not None]
     # The rows are committed by now, or will be with the request; either way one ring for all of them.
     with transaction.atomic(using=alias(), savepoint=False):
-        for doorbell in doorbells:
-            publish_on_commit(doorbell)
+        publish_on_commit(doorbells)
     done = [doorbell.execution_id for doorbell in doorbells]
     _record(request, done, "Run again.")
     _tell(model_admin, request, "will run again", len(done))
@@ -54,7 +53,7 @@ def run_again(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -
 def cancel(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> None:
     """No run any more for calls that wait, and a word to those that run."""
     picked = _picked(queryset)
-    done = [pk for pk in picked if store.cancel(pk)]
+    done = [pk for pk in picked if pk in calling.cancel(executions=[pk]).cancelled]
     _record(request, done, "Cancelled.")
     _tell(model_admin, request, "cancelled", len(done))
     _tell_refused(model_admin, request, "not cancelled", _reasons(picked, done, _NOT_CANCELLED))

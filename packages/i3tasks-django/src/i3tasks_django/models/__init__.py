@@ -2,6 +2,7 @@
 
 from i3tasks_django.models.execution import TaskExecution
 from i3tasks_django.models.execution_try import TaskExecutionTry
+from i3tasks_django.models.group import TaskGroup
 from i3tasks_django.models.result import TaskExecutionResult
 
-__all__ = ["TaskExecution", "TaskExecutionResult", "TaskExecutionTry"]
+__all__ = ["TaskExecution", "TaskExecutionResult", "TaskExecutionTry", "TaskGroup"]

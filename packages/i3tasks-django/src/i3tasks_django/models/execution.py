@@ -7,13 +7,14 @@ from django.db.models.functions import Now
 
 from i3tasks_core.identifiers import uuid7
 from i3tasks_core.states import ExecutionState
+from i3tasks_django.models.stage import Stage
 
 
-class TaskExecution(models.Model):
+class TaskExecution(Stage):
     """What was asked for, and what became of it.
 
     ``cancel_requested_at`` is set when somebody cancels a call whose try is already running: the task may
-    look at it, and no further try follows.
+    look at it, and neither a further try nor a next step follows.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -32,7 +33,7 @@ class TaskExecution(models.Model):
     finished_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
 
-    class Meta:
+    class Meta(Stage.Meta):
         verbose_name = "task execution"
 
     def __str__(self) -> str:

@@ -4,23 +4,27 @@ The clock is the database's, per statement. Every write is guarded in its outer 
 second changes nothing and is told so by a value.
 """
 
-from i3tasks_django.store.cancel import cancel
+from i3tasks_django.store.cancel import Cancellation, cancel
 from i3tasks_django.store.claim import claim
-from i3tasks_django.store.create import NewCall, create, create_running
+from i3tasks_django.store.create import create_running
+from i3tasks_django.store.flow import Flow
 from i3tasks_django.store.heartbeat import heartbeat
+from i3tasks_django.store.insert import NewExecution
 from i3tasks_django.store.relay import due_doorbells, mark_published, postpone, ring_again
 from i3tasks_django.store.release import postpone_unregistered, release
 from i3tasks_django.store.reopen import reopen
 from i3tasks_django.store.rescue import expired, rescue
 from i3tasks_django.store.settle import STALE, Settlement, settle, settle_within, was_settled
+from i3tasks_django.store.then import then
 
 __all__ = [
     "STALE",
-    "NewCall",
+    "Cancellation",
+    "Flow",
+    "NewExecution",
     "Settlement",
     "cancel",
     "claim",
-    "create",
     "create_running",
     "due_doorbells",
     "expired",
@@ -34,5 +38,6 @@ __all__ = [
     "ring_again",
     "settle",
     "settle_within",
+    "then",
     "was_settled",
 ]

@@ -1,49 +1,155 @@
-"""CANCEL: what has not started never will; what runs is told."""
+"""CANCEL: what has not started never will; what runs is told, and nothing follows it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
+from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import ExecutionState, TryState
-from i3tasks_django.models import TaskExecution, TaskExecutionTry
-from i3tasks_django.store.database import alias
+from i3tasks_core.steps import load
+from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
+from i3tasks_django.store.database import alias, locked, resilient
+from i3tasks_django.store.end import MOST_AT_ONCE, end_executions, silence
+from i3tasks_django.store.flow import Flow
 
 
-def cancel(execution_id: UUID) -> bool:
-    """Cancel a call.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """What a cancel came to; true when something was stopped and nothing runs on.
+
+    Attributes:
+        cancelled: ids of the executions that will not run (again).
+        running: ids of those that could not be stopped: each may look at ``task_metadata.is_cancelled()``,
+            gets no further try, and nothing follows it.
+    """
+
+    cancelled: tuple[UUID, ...] = ()
+    running: tuple[UUID, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cancelled) and not self.running
+
+
+def cancel(
+    *, executions: Iterable[UUID] = (), groups: Iterable[UUID] = (), patience: float = 4.0
+) -> tuple[Cancellation, tuple[Envelope, ...]]:
+    """Cancel executions and groups with everything that follows them, in one transaction.
 
     Returns:
-        True when it will not run (again). False when a try is running, which may look at
-        ``task_metadata.is_cancelled()`` and gets no successor, or when the call has already ended.
+        What became of it, and the doorbells to ring after the commit: a group that has lost a member to a
+        cancel may have to say so.
     """
-    with transaction.atomic(using=alias()):
-        if _cancel_pending_try(execution_id):
-            return _end(execution_id)
-        asked = (
-            TaskExecution.objects.using(alias())
-            .filter(pk=execution_id, state=ExecutionState.PENDING)
-            .update(cancel_requested_at=Now())
-        )
-        # Between the two statements the running try may have failed and left a successor.
-        return bool(asked and _cancel_pending_try(execution_id) and _end(execution_id))
+    wanted, wanted_groups = set(executions), set(groups)
+
+    def write() -> tuple[Cancellation, tuple[Envelope, ...]]:
+        with transaction.atomic(using=alias()):
+            return _Tree().cancel(wanted, wanted_groups)
+
+    return resilient("cancel", write, patience)
 
 
-def _cancel_pending_try(execution_id: UUID) -> bool:
-    return (
-        TaskExecutionTry.objects.using(alias())
-        .filter(task_execution=execution_id, state=TryState.PENDING)
-        .update(state=TryState.CANCELLED, finished_at=Now())
-        == 1
+class _Tree:
+    """Walks down from what is to be cancelled to everything that came of it."""
+
+    def __init__(self) -> None:
+        self._flow = Flow()
+        self._cancelled: dict[UUID, None] = {}
+        self._running: dict[UUID, None] = {}
+        self._groups: set[UUID] = set()
+
+    def cancel(self, executions: set[UUID], groups: set[UUID]) -> tuple[Cancellation, tuple[Envelope, ...]]:
+        self._walk(executions, groups)
+        # Groups last, as everywhere: their members' ends wait for them. Who came in meanwhile goes as well;
+        # after the mark nobody comes in any more.
+        while marked := self._mark_groups():
+            self._walk(
+                self._members(marked),
+                {pk for part in _parts(marked) for pk in _pks(TaskGroup, Q(task_group__in=part))},
+            )
+        doorbells = self._flow.write()
+        done = Cancellation(cancelled=tuple(self._cancelled), running=tuple(self._running))
+        return done, doorbells
+
+    def _walk(self, executions: set[UUID], groups: set[UUID]) -> None:
+        while executions or groups:
+            groups = groups - self._groups
+            self._groups |= groups
+            executions = (executions | self._members(groups)) - self._cancelled.keys() - self._running.keys()
+            self._stop(executions)
+            ended = executions - self._cancelled.keys() - self._running.keys()
+            follows = [Q(chained_from__in=part) for part in _parts(ended)]
+            follows += [Q(joins_group__in=part) for part in _parts(groups)]
+            within = [Q(task_group__in=part) for part in _parts(groups)]
+            executions = {pk for found in follows for pk in _pks(TaskExecution, found)}
+            groups = {pk for found in (*follows, *within) for pk in _pks(TaskGroup, found)}
+
+    def _members(self, groups: set[UUID]) -> set[UUID]:
+        unfinished = Q(state=ExecutionState.PENDING)
+        return {
+            pk for part in _parts(groups) for pk in _pks(TaskExecution, Q(task_group__in=part) & unfinished)
+        }
+
+    def _stop(self, executions: set[UUID]) -> None:
+        for part in _parts(executions):
+            self._end(_cancel_pending_tries(part))
+            told = _tell_running(part)
+            # Between the two a running try may have failed and left a successor.
+            self._end(late := _cancel_pending_tries(told))
+            self._running |= dict.fromkeys(pk for pk in told if pk not in late)
+
+    def _end(self, executions: Collection[UUID]) -> None:
+        if not executions:
+            return
+        for ended in end_executions(executions, ExecutionState.CANCELLED):
+            self._cancelled[ended.id] = None
+            if ended.chain:
+                chain = load(ended.chain)
+                self._flow.cancel(chain)
+                silence(ended.id, chain)
+
+    def _mark_groups(self) -> set[UUID]:
+        marked: set[UUID] = set()
+        for part in _parts(self._groups):
+            unmarked = TaskGroup.objects.using(alias()).filter(
+                pk__in=part, cancel_requested_at=None, finished_at=None
+            )
+            found = list(unmarked.values_list("pk", flat=True))
+            unmarked.filter(pk__in=found).update(cancel_requested_at=Now())
+            marked |= set(found)
+            for group in TaskGroup.objects.using(alias()).filter(pk__in=found):
+                self._flow.miss(group.pk, group.total_count - group.member_count)
+        return marked
+
+
+def _cancel_pending_tries(executions: Collection[UUID]) -> list[UUID]:
+    """The executions whose waiting try is cancelled with this."""
+    tries = TaskExecutionTry.objects.using(alias()).filter(
+        task_execution__in=executions, state=TryState.PENDING
     )
-
-
-def _end(execution_id: UUID) -> bool:
-    return (
-        TaskExecution.objects.using(alias())
-        .filter(pk=execution_id, state=ExecutionState.PENDING)
-        .update(state=ExecutionState.CANCELLED, finished_at=Now())
-        == 1
+    found = dict(locked(tries).values_list("pk", "task_execution_id"))
+    TaskExecutionTry.objects.using(alias()).filter(pk__in=found).update(
+        state=TryState.CANCELLED, finished_at=Now()
     )
+    return list(found.values())
+
+
+def _tell_running(executions: Collection[UUID]) -> list[UUID]:
+    pending = TaskExecution.objects.using(alias()).filter(pk__in=executions, state=ExecutionState.PENDING)
+    pending.update(cancel_requested_at=Now())
+    return list(pending.values_list("pk", flat=True))
+
+
+def _pks(stage: type[TaskExecution | TaskGroup], found: Q) -> list[UUID]:
+    return list(stage.objects.using(alias()).filter(found).values_list("pk", flat=True))
+
+
+def _parts(pks: Collection[UUID]) -> Iterator[list[UUID]]:
+    """As many as go into one statement, in order."""
+    ordered = sorted(pks)
+    return (ordered[start : start + MOST_AT_ONCE] for start in range(0, len(ordered), MOST_AT_ONCE))

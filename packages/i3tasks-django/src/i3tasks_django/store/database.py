@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -89,6 +90,11 @@ def as_uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 
 
+def as_json(value: Any) -> Any:
+    """Both databases hand JSON over as text to those who ask without Django's models."""
+    return json.loads(value) if isinstance(value, str | bytes) else value
+
+
 def as_datetime(value: Any) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # SQLite keeps UTC without saying so
@@ -132,6 +138,32 @@ def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
         reraise=True,
     )
     return attempts(action)
+
+
+_OVERTAKEN = frozenset({"40001", "40P01"})
+"""serialization_failure and deadlock_detected: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+def once_more_if_overtaken(action: Callable[[], T]) -> T:
+    """Run a transaction of a caller's again when another one came in between, which has undone it for sure.
+
+    Nothing else is tried again: the call may have been recorded although the answer was lost.
+    """
+    if connection().in_atomic_block:
+        return action()
+    attempts = Retrying(
+        retry=retry_if_exception(lambda error: getattr(error.__cause__, "sqlstate", None) in _OVERTAKEN),
+        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+        stop=stop_after_delay(10),
+        reraise=True,
+    )
+    return attempts(action)
+
+
+def locked(tries: QuerySet[TaskExecutionTry]) -> QuerySet[TaskExecutionTry]:
+    """The same rows, each locked in the order of ids."""
+    ordered = tries.order_by("pk")
+    return ordered.select_for_update() if connection().vendor == "postgresql" else ordered
 
 
 def free_of_locks(tries: QuerySet[TaskExecutionTry]) -> QuerySet[TaskExecutionTry]:

@@ -66,5 +66,6 @@ def _end_cancelled(execution_ids: Sequence[UUID]) -> None:
     )
     # A real write, so that this and a cancel() at the same moment wait for each other.
     executions.update(state=ExecutionState.PENDING)
-    for execution_id in executions.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True):
-        cancel(execution_id)
+    cancelled = executions.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True)
+    if found := list(cancelled):
+        cancel(executions=found)  # the relay rings for whoever must hear of it

@@ -64,8 +64,7 @@ def _rescue(try_id: int) -> Settlement:
     )
     # A real write, for the same reason as in settle.
     if not open_for_another.update(max_retries=F("max_retries")):
-        end_execution(execution_id, outcome.lost(has_retries_left=False))
-        return Settlement(is_ours=True)
+        return Settlement(is_ours=True, doorbells=end_execution(execution_id, TryState.LOST))
     next_id = add_try(execution_id, number + 1, timedelta(0))
     queue_name = executions.values_list("queue_name", flat=True).get()
     doorbell = Envelope(try_id=next_id, execution_id=execution_id, queue_name=queue_name)

@@ -7,16 +7,20 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, Q, Value, When
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.outcome import Outcome
 from i3tasks_core.states import ExecutionState, TryState
+from i3tasks_core.steps import load
 from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry
 from i3tasks_django.store.create import add_try
 from i3tasks_django.store.database import alias, resilient
+from i3tasks_django.store.end import Ended, end_executions, silence
+from i3tasks_django.store.flow import Flow
+from i3tasks_django.store.insert import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,12 @@ class Settlement:
 
 
 STALE = Settlement(is_ours=False)
+
+_ENDED_WITH = {
+    TryState.SUCCESS: ExecutionState.SUCCESS,
+    TryState.FAILED: ExecutionState.FAILED,
+    TryState.LOST: ExecutionState.FAILED,
+}
 
 
 def settle(claim: Claim, outcome: Outcome, patience: float) -> Settlement:
@@ -58,12 +68,11 @@ def settle_within(claim: Claim, outcome: Outcome) -> Settlement:
         return STALE
     if outcome.retry_after is not None and _wants_another_try(claim.execution_id):
         return Settlement(is_ours=True, doorbells=_next_try(claim, outcome.retry_after))
-    end_execution(claim.execution_id, outcome)
     if outcome.result is not None:
         TaskExecutionResult.objects.using(alias()).create(
             task_execution_try_id=claim.try_id, result=outcome.result
         )
-    return Settlement(is_ours=True)
+    return Settlement(is_ours=True, doorbells=end_execution(claim.execution_id, outcome.state))
 
 
 def was_settled(claim: Claim, outcome: Outcome) -> bool:
@@ -93,21 +102,32 @@ def end_try(guard: Q, outcome: Outcome) -> bool:
     return changed == 1
 
 
-def end_execution(execution_id: UUID, outcome: Outcome) -> bool:
-    """Close the execution if it is still open. A call that somebody cancelled meanwhile did not fail."""
-    if outcome.state is TryState.SUCCESS:
-        state: Value | Case = Value(ExecutionState.SUCCESS.value)
+def end_execution(execution_id: UUID, state: TryState) -> tuple[Envelope, ...]:
+    """Close the execution with its last try, if it is still open, and write what follows.
+
+    Returns:
+        The doorbells to ring after the commit.
+    """
+    flow = Flow()
+    for ended in end_executions([execution_id], _ENDED_WITH[state]):
+        if ended.chain:
+            _follow(flow, ended)
+    return flow.write()
+
+
+def _follow(flow: Flow, ended: Ended) -> None:
+    chain = load(ended.chain)
+    if ended.state == ExecutionState.SUCCESS:
+        if ended.is_cancelled:
+            flow.end(chain)
+        else:
+            flow.go_on(chain, Origin(chained_from=ended.id))
+        return
+    if ended.state == ExecutionState.FAILED:
+        flow.fail(chain, Origin(chained_from=ended.id))
     else:
-        state = Case(
-            When(cancel_requested_at__isnull=True, then=Value(ExecutionState.FAILED.value)),
-            default=Value(ExecutionState.CANCELLED.value),
-        )
-    changed = (
-        TaskExecution.objects.using(alias())
-        .filter(pk=execution_id, state=ExecutionState.PENDING)
-        .update(state=state, finished_at=Now())
-    )
-    return changed == 1
+        flow.cancel(chain)
+    silence(ended.id, chain)
 
 
 def _wants_another_try(execution_id: UUID) -> bool:

@@ -1,0 +1,195 @@
+"""INSERT: new executions, each with its first try, as many as there are in one go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from i3tasks_core.envelope import Envelope
+from i3tasks_core.steps import Call
+from i3tasks_django.store.database import as_uuid, connection, dialect, rows
+
+PUBLISH_GRACE = timedelta(seconds=5)
+"""How long the commit hook has before the relay rings in its place."""
+
+MOST_ROWS = 1_000
+_MOST_CHARACTERS = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What ended before an execution or a group; nothing for what somebody called."""
+
+    chained_from: UUID | None = None
+    joins_group: UUID | None = None
+    after_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExecution:
+    """An execution to be written.
+
+    Attributes:
+        chain: the steps after it, as JSON.
+        task_group: who waits for it.
+        member_number: its number there, if it is the last of its member's steps.
+    """
+
+    id: UUID
+    call: Call
+    chain: Sequence[dict[str, Any]] = ()
+    origin: Origin = Origin()
+    task_group: UUID | None = None
+    member_number: int | None = None
+
+
+def insert(executions: Sequence[NewExecution]) -> list[Envelope]:
+    """Write the rows.
+
+    Returns:
+        The doorbells of those that are due at once, in their order; the relay rings for the others.
+    """
+    write = _insert_postgresql if connection().vendor == "postgresql" else _insert_sqlite
+    try_ids = {as_uuid(execution_id): try_id for try_id, execution_id in write(executions)}
+    return [
+        Envelope(try_id=try_ids[new.id], execution_id=new.id, queue_name=new.call.queue_name)
+        for new in executions
+        if new.call.run_after is None
+    ]
+
+
+def _insert_postgresql(executions: Sequence[NewExecution]) -> Iterator[tuple[int, UUID]]:
+    texts = (json.dumps(_as_json(new)) for new in executions)
+    for batch in _batches(texts):
+        yield from rows(_POSTGRESQL, [f"[{','.join(batch)}]", PUBLISH_GRACE.total_seconds()])
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """As many rows, and about as many characters, as one statement should carry."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and (len(batch) == MOST_ROWS or size + len(text) > _MOST_CHARACTERS):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield batch
+
+
+def _as_json(new: NewExecution) -> dict[str, Any]:
+    """Leaves out what is null: most of it mostly is."""
+    call, origin = new.call, new.origin
+    row: dict[str, Any] = {
+        "id": str(new.id),
+        "path": call.task_path,
+        "name": call.task_name,
+        "args": call.args,
+        "kwargs": call.kwargs,
+        "queue": call.queue_name,
+        "retries": call.max_retries,
+        "chain": new.chain,
+        "failure": origin.after_failure,
+    }
+    if origin.chained_from:
+        row["chained_from"] = str(origin.chained_from)
+    if origin.joins_group:
+        row["joins_group"] = str(origin.joins_group)
+    if new.task_group:
+        row |= {"task_group": str(new.task_group), "member_number": new.member_number}
+    if isinstance(call.run_after, timedelta):
+        row["delay"] = call.run_after.total_seconds()
+    elif call.run_after is not None:
+        row["moment"] = call.run_after.isoformat()
+    return row
+
+
+# json, not jsonb: that cannot hold more than 256 MB of array, and is slower to make.
+_POSTGRESQL = """
+WITH given AS MATERIALIZED (
+    SELECT *, COALESCE(moment, STATEMENT_TIMESTAMP() + delay * INTERVAL '1 second') AS due
+    FROM json_to_recordset(%s::json) AS given(
+        id uuid, path text, name text, args jsonb, kwargs jsonb, queue text, retries integer, chain jsonb,
+        failure boolean, chained_from uuid, joins_group uuid, task_group uuid, member_number integer,
+        delay double precision, moment timestamptz)
+), execution AS (
+    INSERT INTO i3tasks_django_taskexecution (
+        id, task_path, task_name, task_args, task_kwargs, queue_name, state, max_retries, chain,
+        after_failure, chained_from_id, joins_group_id, task_group_id, member_number)
+    SELECT id, path, name, args, kwargs, queue, 'pending', retries, chain,
+        failure, chained_from, joins_group, task_group, member_number
+    FROM given
+)
+INSERT INTO i3tasks_django_taskexecutiontry (
+    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
+    error_class, error_message, traceback)
+SELECT id, 1, 'pending', due, COALESCE(due, STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'), 0, 0, '',
+    '', '', ''
+FROM given
+RETURNING id, task_execution_id
+"""
+
+
+def _insert_sqlite(executions: Sequence[NewExecution]) -> list[tuple[int, str]]:
+    if not executions:
+        return []
+    with connection().cursor() as cursor:
+        cursor.executemany(_SQLITE_EXECUTIONS, [_as_row(new) for new in executions])
+    later = dialect().later
+    sql = _SQLITE_TRIES.format(later=later, delayed=later.replace("%s", "JSON_EXTRACT(value, '$.delay')"))
+    return rows(sql, [PUBLISH_GRACE.total_seconds(), json.dumps([_due(new) for new in executions])])
+
+
+def _as_row(new: NewExecution) -> tuple[Any, ...]:
+    call, origin = new.call, new.origin
+    return (
+        new.id.hex,
+        call.task_path,
+        call.task_name,
+        json.dumps(call.args),
+        json.dumps(call.kwargs),
+        call.queue_name,
+        call.max_retries,
+        json.dumps(new.chain),
+        origin.after_failure,
+        origin.chained_from.hex if origin.chained_from else None,
+        origin.joins_group.hex if origin.joins_group else None,
+        new.task_group.hex if new.task_group else None,
+        new.member_number,
+    )
+
+
+def _due(new: NewExecution) -> dict[str, Any]:
+    run_after = new.call.run_after
+    return {
+        "id": new.id.hex,
+        "delay": run_after.total_seconds() if isinstance(run_after, timedelta) else None,
+        "moment": f"{run_after.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+        if isinstance(run_after, datetime)
+        else None,
+    }
+
+
+_SQLITE_EXECUTIONS = """
+INSERT INTO i3tasks_django_taskexecution (
+    id, task_path, task_name, task_args, task_kwargs, queue_name, state, max_retries, chain,
+    after_failure, chained_from_id, joins_group_id, task_group_id, member_number)
+VALUES (%s, %s, %s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s)
+"""
+
+_SQLITE_TRIES = """
+INSERT INTO i3tasks_django_taskexecutiontry (
+    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
+    error_class, error_message, traceback)
+SELECT id, 1, 'pending', due, COALESCE(due, {later}), 0, 0, '', '', '', ''
+FROM (
+    SELECT JSON_EXTRACT(value, '$.id') AS id, COALESCE(JSON_EXTRACT(value, '$.moment'), {delayed}) AS due
+    FROM JSON_EACH(%s)
+)
+RETURNING id, task_execution_id
+"""
