@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import timedelta
 from typing import Any
 
+from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope, encode
 from i3tasks_core.pubsub.subscriber import Received
-from i3tasks_django import ChainHandle
+from i3tasks_django import ChainHandle, store
 from i3tasks_django.delivery import Delivery, Verdict
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.runtime import runtime
@@ -53,3 +55,38 @@ def tries(handle: ChainHandle) -> list[TaskExecutionTry]:
 
 def states(handle: ChainHandle) -> list[str]:
     return [attempt.state for attempt in tries(handle)]
+
+
+def deliver_all() -> int:
+    """Deliver everything that waits, and what comes of it, each doorbell twice; the number of runs."""
+    delivery, runs = Delivery(runtime()), 0
+    while waiting := list(TaskExecutionTry.objects.filter(state="pending").order_by("pk")):
+        for attempt in waiting:
+            bell = Envelope(try_id=attempt.pk, execution_id=attempt.task_execution_id, queue_name="any")
+            TaskExecutionTry.objects.filter(pk=attempt.pk).update(run_after=None)
+            runs += delivery.deliver(bell) is Verdict.SETTLED
+            delivery.deliver(bell)
+    return runs
+
+
+def called() -> list[str]:
+    """What was called, in the order of the calls: task, state and result of each."""
+    return [_told(row) for row in TaskExecution.objects.order_by("pk")]
+
+
+def _told(row: TaskExecution) -> str:
+    last = row.tries.order_by("try_number").last()
+    result = f" {last.result.result!r}" if last is not None and hasattr(last, "result") else ""
+    return f"{row.task_name} {row.state}{result}"
+
+
+def claim(handle: ChainHandle) -> list[Claim]:
+    return store.claim([envelope_of(handle)], lease=timedelta(seconds=60), worker="w")
+
+
+def perform(held: Claim) -> Verdict:
+    return Delivery(runtime()).perform(held)
+
+
+def reopen(handle: ChainHandle) -> None:
+    assert store.reopen(handle.id) is not None

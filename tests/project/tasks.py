@@ -191,3 +191,49 @@ def exit_the_interpreter() -> None:
 
 @task
 def nothing() -> None: ...
+
+
+@task
+def log_sent(text: str = "sent") -> str:
+    return text
+
+
+@task(on_success=log_sent)
+def send(text: str = "hello") -> str:
+    return text
+
+
+@task
+def report_failure() -> str:
+    return "reported"
+
+
+@task(max_retries=0, on_failure=report_failure, on_success=log_sent)
+def send_or_report(*, fails: bool = False) -> str:
+    if fails:
+        raise ValueError("not sent")
+    return "sent"
+
+
+@task(max_retries=0)
+def break_down(text: str = "broken") -> None:
+    raise ValueError(text)
+
+
+@task(bind=True)
+def look_around(task_metadata: TaskMetadata) -> dict[str, object]:
+    """Everything a step can learn about what came before it."""
+    previous, group = task_metadata.previous, task_metadata.group
+    return {
+        "parent": str(task_metadata.parent),
+        "previous": previous
+        and [previous.task, previous.state, previous.result, previous.error_class, previous.error_message],
+        "group": group and [str(group.pk), group.status, group.results()],
+        "failures": group
+        and [[f.task, f.args, f.kwargs, f.state, f.error_message] for f in group.failures()],
+    }
+
+
+@task(max_retries=0)
+def read(path: str) -> str:
+    return Path(path).read_text()

@@ -49,9 +49,10 @@ def silence(execution_id: UUID, chain: Steps) -> None:
         TaskExecution.objects.using(alias()).filter(pk=execution_id).update(chain=dump(left))
 
 
+# RETURNING gives the moment itself: "cancel_requested_at IS NOT NULL" is answered wrongly there by SQLite 3.40.
 _SQL = """
 UPDATE i3tasks_django_taskexecution SET finished_at = {now}, state = CASE
     WHEN cancel_requested_at IS NOT NULL AND %s = 'failed' THEN 'cancelled' ELSE %s END
 WHERE id IN ({ids}) AND state = 'pending'
-RETURNING id, state, chain, cancel_requested_at IS NOT NULL
+RETURNING id, state, chain, cancel_requested_at
 """

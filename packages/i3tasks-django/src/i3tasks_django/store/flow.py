@@ -202,5 +202,5 @@ UPDATE i3tasks_django_taskgroup SET
     finished_at = CASE
         WHEN completed_count + failed_count + {completed:d} + {failed:d} >= total_count THEN {now} END
 WHERE id = %s
-RETURNING status, finished_at IS NOT NULL, cancel_requested_at IS NOT NULL, chain
+RETURNING status, finished_at, cancel_requested_at, chain
 """

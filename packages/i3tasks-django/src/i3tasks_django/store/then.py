@@ -69,9 +69,9 @@ def _following(stage: Stage, pk: UUID) -> tuple[Stage, UUID] | None:
 
 _TOUCH_EXECUTION = """
 UPDATE i3tasks_django_taskexecution SET state = state WHERE id = %s
-RETURNING state, cancel_requested_at IS NOT NULL, chain
+RETURNING state, cancel_requested_at, chain
 """
 _TOUCH_GROUP = """
 UPDATE i3tasks_django_taskgroup SET status = status WHERE id = %s
-RETURNING status, cancel_requested_at IS NOT NULL, chain
+RETURNING status, cancel_requested_at, chain
 """
