@@ -29,6 +29,8 @@ import databases  # noqa: E402
 import google_emulator  # noqa: E402
 import postgres  # noqa: E402
 from i3tasks_core.config import PubSubConfig  # noqa: E402
+from i3tasks_core.errors import PubSubError  # noqa: E402
+from i3tasks_core.pubsub.publisher import Publisher  # noqa: E402
 from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
 from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
 
@@ -126,6 +128,16 @@ def pubsub(request: pytest.FixtureRequest, override: Callable[..., Runtime]) -> 
 def embedded_pubsub(embedded_target: str, override: Callable[..., Runtime]) -> Iterator[PubSubConfig]:
     """The embedded one only: for what does not depend on whose Pub/Sub it is."""
     yield from _project_on(embedded_target, override)
+
+
+@pytest.fixture
+def silent_pubsub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pub/Sub is away, and nobody waits to find that out: for tests that deliver by themselves."""
+
+    def refuse(*_args: Any) -> None:
+        raise PubSubError("no Pub/Sub in this test")
+
+    monkeypatch.setattr(Publisher, "publish", refuse)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from i3tasks_django.delivery import Verdict
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from project import tasks
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
 
 def test_a_call_becomes_an_execution_and_its_first_try():

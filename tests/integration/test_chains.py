@@ -11,7 +11,7 @@ from i3tasks_django import UnknownQueue, chain
 from i3tasks_django.models import TaskExecution
 from project import tasks
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
 
 def test_steps_run_one_after_the_other():

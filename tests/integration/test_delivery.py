@@ -21,7 +21,7 @@ from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecut
 from i3tasks_django.runtime import runtime
 from project import tasks
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
 LEASE = timedelta(seconds=60)
 

@@ -14,7 +14,7 @@ from i3tasks_django import ChainHandle, ResultTimeout
 from i3tasks_django.models import TaskExecution
 from project import tasks
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
 
 def test_a_handle_can_be_made_again_from_its_id():

@@ -13,24 +13,15 @@ from django.db.models.functions import Now
 
 import messages
 from i3tasks_core import outcome
-from i3tasks_core.errors import PubSubError
 from i3tasks_core.outcome import Error
 from i3tasks_django import store
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from project import tasks
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
 LEASE = timedelta(seconds=60)
 ROUNDS = 25
-
-
-@pytest.fixture(autouse=True)
-def _silent_pubsub(monkeypatch):
-    def refuse(*_args):
-        raise PubSubError("no Pub/Sub in these tests")
-
-    monkeypatch.setattr("i3tasks_core.pubsub.publisher.Publisher.publish", refuse)
 
 
 def at_once(*actions: Callable[[], Any]) -> list[Any]:

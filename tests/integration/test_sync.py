@@ -15,7 +15,7 @@ from i3tasks_django import Task
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from project import tasks
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
 
 @pytest.mark.parametrize("call", [tasks.add, tasks.add.sync_run])

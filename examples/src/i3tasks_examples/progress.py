@@ -14,23 +14,26 @@ class Progress:
     """Shows how many of so many are done.
 
     Args:
-        total: how many there will be.
+        total: how many tasks there will be.
+        package_count: how many groups of them.
         out: where to.
     """
 
-    def __init__(self, total: int, out: TextIO) -> None:
+    def __init__(self, total: int, package_count: int, out: TextIO) -> None:
         self._total = total
+        self._package_count = package_count
         self._out = out
         self._began = time.monotonic()
         self._lines_written = 0
 
-    def show(self, done: int) -> None:
+    def show(self, done: int, packages_done: int) -> None:
+        text = self._text(done, packages_done)
         if self._out.isatty():
-            self._out.write(f"\r  [{self._bar(done)}] {self._text(done)} ")
+            self._out.write(f"\r  [{self._bar(done)}] {text} ")
             self._out.flush()
         elif done * _LINES // self._total > self._lines_written:
             self._lines_written = done * _LINES // self._total
-            self._out.write(f"  {self._text(done)}\n")
+            self._out.write(f"  {text}\n")
             self._out.flush()
 
     def close(self) -> None:
@@ -43,6 +46,7 @@ class Progress:
         filled = _WIDTH * done // self._total
         return "█" * filled + "·" * (_WIDTH - filled)
 
-    def _text(self, done: int) -> str:
+    def _text(self, done: int, packages_done: int) -> str:
         seconds = time.monotonic() - self._began
-        return f"{done}/{self._total} tasks, {100 * done // self._total} %, {seconds:.1f} s"
+        packages = f"{packages_done}/{self._package_count} packages"
+        return f"{done}/{self._total} tasks, {packages}, {100 * done // self._total} %, {seconds:.1f} s"

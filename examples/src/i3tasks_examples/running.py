@@ -77,20 +77,18 @@ class Run:
         """Make all calls, and see them through."""
         from i3tasks_examples.survey import calls
 
-        files = library.survey_files(self._limit)
-        calls.ask_for_summary()
+        modules = library.surveyed(self._limit)
+        calls.ask_too_early()
         self._services.wait_for("the first try of the first call", _first_try_has_ended)
-        total = len(files) + 1
-        progress = Progress(total, sys.stderr)
-        for _ in calls.ask_for_survey(files):
-            progress.show(_ended_count())
-            self._interrupts.check()
-        while (ended := _ended_count()) < total:
-            progress.show(ended)
+        packages = calls.ask_for_survey(modules)
+        progress = Progress(calls.task_count(modules), packages.total_count, sys.stderr)
+        # What follows a task is called as the task ends: when nothing is pending, nothing will follow.
+        while unfinished := _task_count(state=ExecutionState.PENDING):
+            self._show(progress, packages)
             self._services.check()
-            self._check_time(total - ended)
+            self._check_time(unfinished)
             self._interrupts.pause(_TICK)
-        progress.show(total)
+        self._show(progress, packages)
         progress.close()
 
     def conclude(self, report_path: Path) -> None:
@@ -186,6 +184,10 @@ class Run:
 
     def _tell(self, name: str, where: str) -> None:
         say(f"  {name:13} {where}")
+
+    def _show(self, progress: Progress, packages: TaskGroup) -> None:
+        packages.refresh_from_db()
+        progress.show(_task_count(finished), packages.completed_count)
 
     def _check_time(self, left_count: int) -> None:
         if time.monotonic() > self._deadline:

@@ -1,6 +1,6 @@
 from django.contrib import admin
 
-from i3tasks_examples.survey.models import ModuleReport, PackageReport
+from i3tasks_examples.survey.models import LibraryReport, ModuleReport, PackageReport, UnparsableFile
 
 
 @admin.register(ModuleReport)
@@ -20,3 +20,13 @@ class ModuleReportAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic 
 @admin.register(PackageReport)
 class PackageReportAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in its stubs only
     list_display = ("package", "module_count", "line_count", "function_count", "class_count")
+
+
+@admin.register(LibraryReport)
+class LibraryReportAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in its stubs only
+    list_display = ("made_at", "package_count", "module_count", "line_count", "function_count", "class_count")
+
+
+@admin.register(UnparsableFile)
+class UnparsableFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in its stubs only
+    list_display = ("name", "error")

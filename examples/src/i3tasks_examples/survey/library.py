@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 LEFT_OUT = ("test", "tests", "idle_test", "site-packages", "dist-packages")
 """Folders that are not surveyed: installed packages, and test suites, which hold files broken on purpose."""
 
-SUMMED_UP = "asyncio"
-"""The package whose reports are added up."""
+TOP_LEVEL = "(top level)"
+"""The package of the modules that lie in no folder."""
+
+ASKED_EARLY = "asyncio"
+"""The package whose report is also asked for before its modules have been surveyed."""
 
 BROKEN = Path(__file__).parents[1] / "broken"
 
@@ -20,16 +23,24 @@ def root() -> Path:
     return Path(sysconfig.get_paths()["stdlib"])
 
 
-def survey_files(limit: int | None = None) -> list[Path]:
-    """What one survey covers: the summed-up package first, then all other modules, the unparsable files last.
+def surveyed(limit: int | None = None) -> list[Path]:
+    """The modules that one survey covers, those of the package that is asked for early first.
 
     Args:
-        limit: so many modules at most; the summed-up package is always whole.
+        limit: so many modules at most; that package is always whole.
     """
-    package = modules_of(SUMMED_UP)
+    package = modules_of(ASKED_EARLY)
     others = sorted(set(modules()) - set(package))
     most = None if limit is None else max(0, limit - len(package))
-    return [*package, *others[:most], *unparsable()]
+    return [*package, *others[:most]]
+
+
+def by_package(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """The same files, each with those of its package."""
+    packages: dict[str, list[Path]] = {}
+    for path in paths:
+        packages.setdefault(package_of(name_of(path)), []).append(path)
+    return packages
 
 
 def modules() -> list[Path]:
@@ -58,8 +69,9 @@ def name_of(path: Path) -> str:
 
 
 def package_of(name: str) -> str:
-    """The top folder of a name; a module that lies in none is its own."""
-    return name.partition("/")[0].removesuffix(".py")
+    """The top folder of a name; the modules that lie in none are one package as well."""
+    folder, slash, _ = name.partition("/")
+    return folder if slash else TOP_LEVEL
 
 
 def _python_files(folder: Path) -> Iterator[Path]:

@@ -34,14 +34,37 @@ class ModuleReport(models.Model):
         return self.name
 
 
-class PackageReport(models.Model):
-    """What the reports of one package's modules add up to."""
+class UnparsableFile(models.Model):
+    """One file that is not Python."""
 
-    package = models.CharField(max_length=100, unique=True)
+    name = models.CharField(max_length=250, unique=True)
+    error = models.TextField()
+
+    objects: ClassVar[models.Manager[UnparsableFile]] = models.Manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Totals(models.Model):
+    """What reports add up to."""
+
     module_count = models.PositiveIntegerField()
     line_count = models.PositiveIntegerField()
     function_count = models.PositiveIntegerField()
     class_count = models.PositiveIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class PackageReport(Totals):
+    """What the reports of one package's modules add up to."""
+
+    package = models.CharField(max_length=100, unique=True)
     longest_function = models.CharField(max_length=250, blank=True)
     longest_function_line_count = models.PositiveIntegerField(default=0)
 
@@ -52,3 +75,18 @@ class PackageReport(models.Model):
 
     def __str__(self) -> str:
         return self.package
+
+
+class LibraryReport(Totals):
+    """What the reports of all packages of one survey add up to."""
+
+    package_count = models.PositiveIntegerField()
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[LibraryReport]] = models.Manager()
+
+    class Meta:
+        get_latest_by = "made_at"
+
+    def __str__(self) -> str:
+        return f"{self.module_count} modules in {self.package_count} packages"

@@ -49,7 +49,7 @@ def silence(execution_id: UUID, chain: Steps) -> None:
         TaskExecution.objects.using(alias()).filter(pk=execution_id).update(chain=dump(left))
 
 
-# RETURNING gives the moment itself: "cancel_requested_at IS NOT NULL" is answered wrongly there by SQLite 3.40.
+# RETURNING gives the moment itself: SQLite 3.40 answers "cancel_requested_at IS NOT NULL" wrongly there.
 _SQL = """
 UPDATE i3tasks_django_taskexecution SET finished_at = {now}, state = CASE
     WHEN cancel_requested_at IS NOT NULL AND %s = 'failed' THEN 'cancelled' ELSE %s END

@@ -13,6 +13,8 @@ class Command(BaseCommand):
     help = "Ask for a survey of the standard library; the receiver and the worker do it."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        calls.ask_for_summary()
-        asked = sum(calls.ask_for_survey(library.survey_files()))
-        self.stdout.write(f"Asked for {asked} files. Their reports appear in the admin.")
+        modules = library.surveyed()
+        package_count = calls.ask_for_survey(modules).total_count
+        self.stdout.write(
+            f"Asked for {len(modules)} modules of {package_count} packages. Their reports appear in the admin."
+        )
