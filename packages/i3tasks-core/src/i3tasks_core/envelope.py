@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
@@ -34,14 +33,9 @@ def derive_key(secret: str) -> bytes:
 
 def encode(envelope: Envelope, key: bytes) -> tuple[bytes, dict[str, str]]:
     """The message's bytes and its attributes."""
-    data = json.dumps(
-        {
-            "v": VERSION,
-            "try": envelope.try_id,
-            "execution": envelope.execution_id.hex,
-            "queue": envelope.queue_name,
-        },
-        separators=(",", ":"),
+    queue = json.dumps(envelope.queue_name)
+    data = (
+        f'{{"v":{VERSION},"try":{envelope.try_id},"execution":"{envelope.execution_id.hex}","queue":{queue}}}'
     ).encode()
     return data, {SIGNATURE: _sign(data, key)}
 
@@ -83,7 +77,7 @@ def _read(fields: Any) -> Envelope:
 
 
 def _sign(data: bytes, key: bytes) -> str:
-    return hmac.new(key, data, hashlib.sha256).hexdigest()
+    return hmac.digest(key, data, "sha256").hex()
 
 
 def _matches(given: str, wanted: str) -> bool:

@@ -24,9 +24,6 @@ _DECLARE_PAUSE = (1.0, 60.0)
 HOOK_PATIENCE = 2.0
 """Seconds after which a commit hook begins no further request."""
 
-MOST_OF_HOOK = 20_000
-"""Messages that one transaction rings for by itself."""
-
 
 class _Bell:
     """The commit hook of one transaction, or of one savepoint in it; rolled back with it by Django."""
@@ -34,17 +31,14 @@ class _Bell:
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
 
-    def take(self, envelopes: Sequence[Envelope]) -> None:
-        """What is too much for one hook is left to the relay, and does not fill the memory meanwhile."""
-        self.envelopes += envelopes[: MOST_OF_HOOK - len(self.envelopes)]
-
     def ring(self) -> None:
         deadline = time.monotonic() + HOOK_PATIENCE
-        for start in range(0, len(self.envelopes), MAX_MESSAGES):
-            if time.monotonic() > deadline:
-                break  # the rest is the relay's
-            if rung := publish(self.envelopes[start : start + MAX_MESSAGES]):
-                store.mark_published([envelope.try_id for envelope in rung])
+        unheard: list[Envelope] = []
+        for batch in _parts(self.envelopes):
+            rung = publish(batch) if time.monotonic() < deadline else []
+            unheard += set(batch).difference(rung) if len(rung) < len(batch) else ()
+        if unheard:
+            store.postpone([envelope.try_id for envelope in unheard])  # the relay rings in our place
 
 
 def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
@@ -57,10 +51,10 @@ def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
         sids, hook = entry[:2]
         bell = getattr(hook, "__self__", None)
         if isinstance(bell, _Bell) and sids == savepoints:
-            bell.take(envelopes)
+            bell.envelopes += envelopes
             return
     bell = _Bell()
-    bell.take(envelopes)
+    bell.envelopes += envelopes
     # robust: whatever goes wrong in here is logged; the caller's work is committed and must not suffer.
     transaction.on_commit(bell.ring, using=alias(), robust=True)
 
@@ -153,6 +147,11 @@ def _batches(envelopes: Iterable[Envelope]) -> Iterator[tuple[str, list[Envelope
     by_queue: defaultdict[str, list[Envelope]] = defaultdict(list)
     for envelope in envelopes:
         by_queue[envelope.queue_name].append(envelope)
-    for queue_name, batch in by_queue.items():
-        for start in range(0, len(batch), MAX_MESSAGES):
-            yield queue_name, batch[start : start + MAX_MESSAGES]
+    for queue_name, of_queue in by_queue.items():
+        for batch in _parts(of_queue):
+            yield queue_name, batch
+
+
+def _parts(envelopes: list[Envelope]) -> Iterator[list[Envelope]]:
+    """As many as Pub/Sub takes in one request."""
+    return (envelopes[start : start + MAX_MESSAGES] for start in range(0, len(envelopes), MAX_MESSAGES))

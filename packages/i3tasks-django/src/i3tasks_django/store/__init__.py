@@ -10,7 +10,7 @@ from i3tasks_django.store.create import create_running
 from i3tasks_django.store.flow import Flow
 from i3tasks_django.store.heartbeat import heartbeat
 from i3tasks_django.store.insert import NewExecution
-from i3tasks_django.store.relay import due_doorbells, mark_published, postpone, ring_again
+from i3tasks_django.store.relay import due_doorbells, postpone, ring_again
 from i3tasks_django.store.release import postpone_unregistered, release
 from i3tasks_django.store.reopen import reopen
 from i3tasks_django.store.rescue import expired, rescue
@@ -29,7 +29,6 @@ __all__ = [
     "due_doorbells",
     "expired",
     "heartbeat",
-    "mark_published",
     "postpone",
     "postpone_unregistered",
     "release",

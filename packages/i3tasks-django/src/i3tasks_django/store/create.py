@@ -12,7 +12,7 @@ from i3tasks_core.claim import Claim
 from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.store.database import alias
-from i3tasks_django.store.insert import PUBLISH_GRACE, NewExecution
+from i3tasks_django.store.insert import FIRST_DISTANCE, NewExecution
 
 
 def create_running(new: NewExecution, lease: timedelta, worker: str) -> Claim:
@@ -58,14 +58,14 @@ def create_running(new: NewExecution, lease: timedelta, worker: str) -> Claim:
 def add_try(execution_id: UUID, try_number: int, delay: timedelta) -> int:
     """Write the next try of an execution and return its id.
 
-    With a delay the relay rings when it is due. Without one the caller rings after its commit, and the
-    relay only if that fails.
+    With a delay the relay rings when it is due. Without one the caller rings after its commit.
     """
     run_after = Now() + delay if delay else None
     attempt = TaskExecutionTry.objects.using(alias()).create(
         task_execution_id=execution_id,
         try_number=try_number,
         run_after=run_after,
-        next_publish_at=run_after or Now() + PUBLISH_GRACE,
+        next_publish_at=run_after or Now() + FIRST_DISTANCE,
+        publish_count=0 if run_after else 1,
     )
     return attempt.pk

@@ -15,10 +15,10 @@ from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.database import alias, as_datetime, as_uuid, dialect, resilient, rows
 
-FIRST_DISTANCE = timedelta(seconds=60)
 OVERTAKEN_BY = timedelta(seconds=30)
 RECENT = timedelta(seconds=60)
 POSTPONED_BY = timedelta(seconds=5)
+POSTPONED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +45,16 @@ def due_doorbells(limit: int, patience: float = 4.0) -> tuple[list[Envelope], in
     return wanted, len(due)
 
 
-def mark_published(try_ids: Collection[int]) -> None:
-    """The commit hook has rung for these: the relay looks again in a minute."""
-    (
-        TaskExecutionTry.objects.using(alias())
-        .filter(pk__in=try_ids, state=TryState.PENDING, publish_count=0)
-        .update(next_publish_at=Now() + FIRST_DISTANCE, publish_count=1)
-    )
-
-
 def postpone(try_ids: Collection[int]) -> None:
     """Pub/Sub did not take these: the ring does not count, and the relay tries again soon."""
-    (
-        TaskExecutionTry.objects.using(alias())
-        .filter(pk__in=try_ids, state=TryState.PENDING, publish_count__gt=0)
-        .update(next_publish_at=Now() + POSTPONED_BY, publish_count=F("publish_count") - 1)
-    )
+    ordered = sorted(try_ids)
+    for start in range(0, len(ordered), POSTPONED_AT_ONCE):
+        part = ordered[start : start + POSTPONED_AT_ONCE]
+        (
+            TaskExecutionTry.objects.using(alias())
+            .filter(pk__in=part, state=TryState.PENDING, publish_count__gt=0)
+            .update(next_publish_at=Now() + POSTPONED_BY, publish_count=F("publish_count") - 1)
+        )
 
 
 def ring_again(queue_name: str) -> None:
@@ -93,7 +87,8 @@ def _reserve(limit: int) -> list[_Due]:
 
 # 60 s, doubling up to an hour; the id spreads the rows of one batch by ±10 %.
 _DISTANCE = (
-    "((CASE WHEN publish_count >= 6 THEN 3600 ELSE 60 * (1 << publish_count) END)"
+    "((CASE WHEN publish_count <= 1 THEN 60 WHEN publish_count >= 7 THEN 3600"
+    " ELSE 60 * (1 << (publish_count - 1)) END)"
     " * (0.9 + (id %% 21) * 0.01))"
 )
 
