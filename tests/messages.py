@@ -90,3 +90,11 @@ def perform(held: Claim) -> Verdict:
 
 def reopen(handle: ChainHandle) -> None:
     assert store.reopen(handle.id) is not None
+
+
+def bell_of(attempt: TaskExecutionTry) -> Envelope:
+    return Envelope(
+        try_id=attempt.pk,
+        execution_id=attempt.task_execution_id,
+        queue_name=attempt.task_execution.queue_name,
+    )
