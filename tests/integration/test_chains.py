@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.db import transaction
 
 import messages
 from i3tasks_core.states import ExecutionState
-from i3tasks_django import UnknownQueue, chain
-from i3tasks_django.models import TaskExecution
+from i3tasks_django import Task, UnknownQueue, chain, group
+from i3tasks_django.models import TaskExecution, TaskGroup
 from project import tasks
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
@@ -325,3 +327,23 @@ class TestRunningAgain:
             "report_failure success 'reported'",
             "log_sent success 'sent'",
         ]
+
+
+def test_a_chain_of_very_many_steps_and_empty_groups_does_not_run_out_of_stack():
+    handle = chain(tasks.nothing, *[group()] * 400, tasks.log_sent).delay()
+    messages.deliver_all()
+    assert messages.called() == ["nothing success", "log_sent success 'sent'"]
+    assert TaskGroup.objects.filter(status="success").count() == 400
+
+    handle.then(tasks.log_sent, "at the very end")
+    messages.deliver_all()
+    assert messages.called()[-1] == "log_sent success 'at the very end'"
+
+
+def test_a_function_of_the_started_script_can_be_run_here_but_not_called_for_others(monkeypatch):
+    here = Task(tasks.add._func, replace(tasks.add.definition, path="__main__"))
+
+    assert here(1, 2) == 3
+    for call in (here.delay, lambda *args: chain(tasks.nothing, here.s(*args)).delay()):
+        with pytest.raises(RuntimeError, match="stands in __main__"):
+            call(1, 2)

@@ -129,9 +129,11 @@ def call_now(task: TaskDefinition, member: Member, group: Any) -> Any:
         return store.create_running(_with_one_try(new), current.config.lease, current.worker_name)
 
     ran = _run(_write(begin), task)
-    _ring(ran.doorbells)
-    if ran.error is not None:
-        raise ran.error
+    try:
+        _ring(ran.doorbells)
+    finally:
+        if ran.error is not None:
+            raise ran.error
     return ran.value
 
 

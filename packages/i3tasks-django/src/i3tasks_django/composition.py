@@ -39,6 +39,7 @@ class Signature:
         return Chain((self,)).then(step, *args, **kwargs)
 
     def member(self) -> Member:
+        self.task.check_place()
         return Member(steps=(self.task.call(self.args, self.kwargs),), then=steps_of(self.task.on_success))
 
 

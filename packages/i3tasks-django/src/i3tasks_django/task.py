@@ -100,16 +100,15 @@ class Task(Generic[P, R]):
         from i3tasks_django.calling import call_now
 
         group = _taken_group(kwargs)
-        made = Signature(self, args, kwargs)
         self._check(args, kwargs)
-        return cast("R", call_now(self.definition, made.member(), group))
+        member = Member(steps=(self.call(args, kwargs),), then=steps_of(self.on_success))
+        return cast("R", call_now(self.definition, member, group))
 
     def s(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature:
         """The call as a value, for chains and groups.
 
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON.
-            RuntimeError: as ``delay``.
         """
         self._check(args, kwargs)
         return Signature(self, args, kwargs)
@@ -164,16 +163,10 @@ class Task(Generic[P, R]):
 
         Raises:
             UnknownQueue: the task's queue is not in the settings.
-            RuntimeError: no worker could find the function.
         """
         from i3tasks_django.runtime import runtime
 
         current, definition = runtime(), self.definition
-        if definition.path == "__main__" and not current.config.force_sync:
-            raise RuntimeError(
-                f"{definition.name}() stands in __main__, where no worker looks it up: move it into a "
-                "module, the tasks.py of an app"
-            )
         retries = definition.max_retries
         return Call(
             task_path=definition.path,
@@ -185,6 +178,20 @@ class Task(Generic[P, R]):
             run_after=self._run_after,
             on_failure=steps_of(self.on_failure),
         )
+
+    def check_place(self) -> None:
+        """See that a worker will find the function.
+
+        Raises:
+            RuntimeError: it stands in the script that was started.
+        """
+        from i3tasks_django.runtime import runtime
+
+        if self.definition.path == "__main__" and not runtime().config.force_sync:
+            raise RuntimeError(
+                f"{self.definition.name}() stands in __main__, where no worker looks it up: move it into a "
+                "module, the tasks.py of an app"
+            )
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:

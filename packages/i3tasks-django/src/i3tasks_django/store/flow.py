@@ -31,6 +31,7 @@ class Flow:
     def __init__(self) -> None:
         self._executions: list[NewExecution] = []
         self._groups: list[TaskGroup] = []
+        self._empty: list[tuple[Steps, Origin]] = []
         self._completed: Counter[UUID] = Counter()
         self._failed: Counter[UUID] = Counter()
 
@@ -105,6 +106,9 @@ class Flow:
         while self._groups or self._completed or self._failed:
             groups, self._groups = self._groups, []
             TaskGroup.objects.using(alias()).bulk_create(groups)
+            passed, self._empty = self._empty, []
+            for chain, origin in passed:
+                self.go_on(chain, origin)
             if waiting := self._completed.keys() | self._failed.keys():
                 # The newest first: a group is made after the one it is a member of.
                 self._count(max(waiting))
@@ -153,7 +157,7 @@ class Flow:
         self._groups.append(group)
         if total_count == 0:
             group.status, group.finished_at = GroupState.SUCCESS, Now()
-            self.go_on(chain, Origin(joins_group=group.pk))
+            self._empty.append((chain, Origin(joins_group=group.pk)))
         return group
 
     def _count(self, group_id: UUID) -> None:

@@ -15,6 +15,7 @@ from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 from i3tasks_django.store.cancel import cancel
 from i3tasks_django.store.database import alias, resilient
+from i3tasks_django.store.relay import postpone
 
 UNREGISTERED_DELAY = timedelta(seconds=30)
 
@@ -68,4 +69,5 @@ def _end_cancelled(execution_ids: Sequence[UUID]) -> None:
     executions.update(state=ExecutionState.PENDING)
     cancelled = executions.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True)
     if found := list(cancelled):
-        cancel(executions=found)  # the relay rings for whoever must hear of it
+        _, doorbells = cancel(executions=found)
+        postpone([doorbell.try_id for doorbell in doorbells])  # the relay rings for them

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from i3tasks_core.states import ExecutionState
-from i3tasks_core.steps import Steps, dump, load, next_of
+from i3tasks_core.steps import Join, Steps, dump, load, next_of
 from i3tasks_django.models import TaskExecution, TaskGroup
 from i3tasks_django.store.database import alias, as_json, as_uuid, dialect, rows
 from i3tasks_django.store.flow import Flow
@@ -33,28 +33,30 @@ def then(stage: Stage, pk: UUID, chain: Steps, flow: Flow) -> bool:
     Raises:
         TaskExecution.DoesNotExist, TaskGroup.DoesNotExist: no such row.
     """
-    row = _touch(stage, pk)
-    if row is None:
-        raise stage.DoesNotExist(f"{pk}: it was rolled back, or cleaned up")
-    state, is_cancelled, still_to_come = row  # an execution and a group have the same words for their states
-    if is_cancelled or state not in (ExecutionState.PENDING, ExecutionState.SUCCESS):
-        return False
-    if state == ExecutionState.PENDING:
-        stage.objects.using(alias()).filter(pk=pk).update(chain=[*still_to_come, *dump(chain)])
-        return True
-    if (following := _following(stage, pk)) is not None:
-        return then(*following, chain, flow)
-    if next_of(load([step for step in still_to_come if "join" not in step]))[0] is not None:
+    at: tuple[Stage, UUID] | None = (stage, pk)
+    while at is not None:
+        stage, pk = at
+        state, is_cancelled, still_to_come = _touch(stage, pk)
+        if is_cancelled or state not in (ExecutionState.PENDING, ExecutionState.SUCCESS):
+            return False
+        if state == ExecutionState.PENDING:
+            stage.objects.using(alias()).filter(pk=pk).update(chain=[*still_to_come, *dump(chain)])
+            return True
+        at = _following(stage, pk)
+    if next_of(tuple(step for step in load(still_to_come) if not isinstance(step, Join)))[0] is not None:
         return False  # its next step is gone from the tables, however that ended
-    is_group = stage is TaskGroup
-    flow.go_on(chain, Origin(joins_group=pk) if is_group else Origin(chained_from=pk))
+    flow.go_on(chain, Origin(joins_group=pk) if stage is TaskGroup else Origin(chained_from=pk))
     return True
 
 
-def _touch(stage: Stage, pk: UUID) -> tuple[str, bool, list[Any]] | None:
+def _touch(stage: Stage, pk: UUID) -> tuple[str, bool, list[Any]]:
+    """An execution's state or a group's status: they have the same words for it."""
     words = dialect()
-    found = rows(_TOUCH_GROUP if stage is TaskGroup else _TOUCH_EXECUTION, [words.uuid(pk)])
-    return next(((state, bool(is_cancelled), as_json(chain)) for state, is_cancelled, chain in found), None)
+    for state, is_cancelled, chain in rows(
+        _TOUCH_GROUP if stage is TaskGroup else _TOUCH_EXECUTION, [words.uuid(pk)]
+    ):
+        return state, bool(is_cancelled), as_json(chain)
+    raise stage.DoesNotExist(f"{pk}: it was rolled back, or cleaned up")
 
 
 def _following(stage: Stage, pk: UUID) -> tuple[Stage, UUID] | None:
