@@ -26,6 +26,11 @@ from processes import Process, wait_until
 
 MANAGE = Path(__file__).parents[2] / "examples" / "manage.py"
 FEW = ("--limit", "36")
+PACKAGE_COUNT = len(library.by_package(library.surveyed(36)))
+
+# Besides 36 modules, 2 broken files and the packages: the overall report, the step that hears of the broken
+# files, and the report that is asked for too early.
+TASK_COUNT = 36 + 2 + PACKAGE_COUNT + 3
 
 sees_processes = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="asks /proc who is left")
 
@@ -75,19 +80,20 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     made.end()
 
 
-def test_the_demo_does_its_work_and_shows_two_failures_and_a_retry(demo: Demo) -> None:
+def test_the_demo_does_its_work_and_shows_groups_two_failures_and_a_retry(demo: Demo) -> None:
     process = demo.start(*FEW)
     assert process.exit_code(100) == 0, process.output
 
     text = process.output
-    assert re.search(r"tasks +39: 37 succeeded, 2 failed", text)
-    assert re.search(r"queues +20 on 'default', 19 on 'heavy'", text)
+    assert re.search(rf"tasks +{TASK_COUNT}: {TASK_COUNT - 2} succeeded, 2 failed", text)
+    assert re.search(rf"groups +{PACKAGE_COUNT + 2}: {PACKAGE_COUNT + 1} succeeded, 1 failed", text)
+    assert re.search(rf"queues +19 on 'default', 19 on 'heavy', {PACKAGE_COUNT + 3} on 'reports'", text)
     assert "2 × SyntaxError, not repeated" in text
     assert re.search(r"\d+ × ReportsMissing, followed by another try", text)
-    assert re.search(r"sum_up_package\('asyncio'\): success at try [2-9]", text)
+    assert len(re.findall(r"sum_up_package\('asyncio', \d+\): success at try [2-9]", text)) == 1
     assert re.search(r"throughput +\d+ tasks/s", text)
     assert re.search(r"p50 \d+\.\d\d s, p99 \d+\.\d\d s", text)
-    assert "100 %" in text
+    assert f"{TASK_COUNT}/{TASK_COUNT} tasks, {PACKAGE_COUNT}/{PACKAGE_COUNT} packages, 100 %" in text
     assert "\r" not in text  # not a terminal: no bar
 
     report = demo.report.read_text()
@@ -96,6 +102,12 @@ def test_the_demo_does_its_work_and_shows_two_failures_and_a_retry(demo: Demo) -
     assert report.count("Traceback (most recent call last)") == 2
     assert "modules of asyncio have not been surveyed yet" in report
     assert "asyncio/base_events.py" in report
+    assert f"<b>{PACKAGE_COUNT}</b><span>packages</span>" in report
+    assert "<b>36</b><span>modules surveyed</span>" in report
+    assert report.count("<tr><td><code>asyncio</code></td>") == 1
+    assert "heard of <code>broken/python2.py.txt</code> and <code>broken/unclosed.py.txt</code>" in _words(
+        report
+    )
     assert demo.left_behind() == []
     assert list(demo.temporary.iterdir()) == []
 
@@ -163,15 +175,21 @@ def test_stay_serves_health_and_an_admin_to_log_in_to(demo: Demo) -> None:
     assert log_in is not None
 
     with urllib.request.urlopen(health, timeout=10) as response:
-        assert json.load(response)["totals"]["success"] == 37
+        assert json.load(response)["totals"]["success"] == TASK_COUNT - 2
     page = _logged_in(admin, user=log_in[1], password=log_in[2])
     assert "Module reports" in page
+    assert "Library reports" in page
     assert "Task executions" in page
 
     process.signal(signal.SIGINT)
     assert process.exit_code() == 130
     assert "Traceback" not in process.output
     assert demo.left_behind() == []
+
+
+def _words(text: str) -> str:
+    """The text with its lines joined."""
+    return " ".join(text.split())
 
 
 def _address(process: Process, name: str) -> str:
@@ -212,20 +230,26 @@ def test_the_example_is_a_sound_django_project(tmp_path: Path, arguments: tuple[
 
 
 def test_the_survey_covers_the_library_without_its_test_suites() -> None:
-    names = [library.name_of(path) for path in library.survey_files()]
+    names = [library.name_of(path) for path in library.surveyed()]
 
     assert len(names) >= 600
     assert len(set(names)) == len(names)
-    assert names[-2:] == ["broken/python2.py.txt", "broken/unclosed.py.txt"]
     assert {"ast.py", "asyncio/base_events.py", "xml/etree/ElementTree.py"} <= set(names)
     assert not any(set(library.LEFT_OUT) & set(name.split("/")) for name in names)
 
 
-def test_a_limit_keeps_the_summed_up_package_whole() -> None:
-    names = [library.name_of(path) for path in library.survey_files(1)]
+def test_every_module_is_surveyed_with_those_of_its_package() -> None:
+    modules = library.surveyed()
+    packages = library.by_package(modules)
 
-    package = [library.name_of(path) for path in library.modules_of("asyncio")]
-    assert names == [*package, "broken/python2.py.txt", "broken/unclosed.py.txt"]
+    assert sorted(path for files in packages.values() for path in files) == sorted(modules)
+    assert packages["asyncio"] == library.modules_of("asyncio")
+    assert library.root() / "xml" / "etree" / "ElementTree.py" in packages["xml"]
+    assert library.root() / "ast.py" in packages[library.TOP_LEVEL]
+
+
+def test_a_limit_keeps_the_package_that_is_asked_for_early_whole() -> None:
+    assert library.surveyed(1) == library.modules_of("asyncio")
 
 
 @pytest.mark.parametrize("path", library.unparsable(), ids=lambda path: path.name)
@@ -324,22 +348,30 @@ class _Terminal(io.StringIO):
 
 def test_a_terminal_sees_a_bar() -> None:
     terminal = _Terminal()
-    progress = Progress(4, terminal)
+    progress = Progress(4, 2, terminal)
     for done in (0, 2, 4):
-        progress.show(done)
+        progress.show(done, done // 2)
     progress.close()
 
     bars = terminal.getvalue().split("\r")[1:]
-    assert [bar.count("█") for bar in bars] == [0, 20, 40]
+    assert [bar.count("█") for bar in bars] == [0, 12, 24]
+    assert "2/4 tasks, 1/2 packages, 50 %" in bars[1]
     assert terminal.getvalue().endswith("\n")
+
+
+def test_the_bar_and_its_text_fit_into_80_columns() -> None:
+    terminal = _Terminal()
+    Progress(999, 99, terminal).show(999, 99)
+
+    assert len(terminal.getvalue()) + len("10") < 80  # a survey of 100 seconds
 
 
 def test_a_file_gets_a_line_for_each_quarter() -> None:
     file = io.StringIO()
-    progress = Progress(100, file)
+    progress = Progress(100, 10, file)
     for done in range(101):
-        progress.show(done)
+        progress.show(done, done // 10)
 
-    assert [line.split(",")[0] for line in file.getvalue().splitlines()] == [
-        f"  {done}/100 tasks" for done in (25, 50, 75, 100)
+    assert [line.split(" packages")[0] for line in file.getvalue().splitlines()] == [
+        f"  {done}/100 tasks, {done // 10}/10" for done in (25, 50, 75, 100)
     ]

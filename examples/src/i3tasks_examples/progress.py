@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
-_WIDTH = 40
+_WIDTH = 24
+"""With the text beside it, a line stays within 80 columns: a longer one would not be written over."""
 _LINES = 4
 """Where there is no terminal: a line for each quarter."""
 

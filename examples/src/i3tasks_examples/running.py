@@ -9,12 +9,14 @@ import re
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import django
 from django.core.management import call_command
 
+from i3tasks_core.states import ExecutionState
 from i3tasks_examples.errors import DemoFailed
 from i3tasks_examples.interrupts import Interrupts
 from i3tasks_examples.processes import GRACE_SECONDS, Service, Services, answers, free_port
@@ -22,6 +24,9 @@ from i3tasks_examples.progress import Progress
 from i3tasks_examples.survey import library
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from i3tasks_django.models import TaskExecution, TaskGroup
     from i3tasks_examples.survey.measures import Measures
 
 _PUBSUB_READY = re.compile(r"^PUBSUB_EMULATOR_HOST=(\S+) ", re.MULTILINE)
@@ -83,12 +88,12 @@ class Run:
         packages = calls.ask_for_survey(modules)
         progress = Progress(calls.task_count(modules), packages.total_count, sys.stderr)
         # What follows a task is called as the task ends: when nothing is pending, nothing will follow.
-        while unfinished := _task_count(state=ExecutionState.PENDING):
-            self._show(progress, packages)
+        while unfinished_count := _unfinished().count():
+            _show(progress, packages)
             self._services.check()
-            self._check_time(unfinished)
+            self._check_time(unfinished_count)
             self._interrupts.pause(_TICK)
-        self._show(progress, packages)
+        _show(progress, packages)
         progress.close()
 
     def conclude(self, report_path: Path) -> None:
@@ -105,7 +110,8 @@ class Run:
         except OSError as error:
             raise DemoFailed(f"the report cannot be written: {error}") from error
         say(f"  report        {report_path}")
-        _check_promises(measures)
+        _check_tasks(measures)
+        _check_reports(library.surveyed(self._limit))
         self._interrupts.check()
 
     def stay(self) -> None:
@@ -125,13 +131,13 @@ class Run:
         self._services.stop()
 
     def _announce(self) -> None:
-        broken_count = len(library.unparsable())
-        module_count = len(library.survey_files(self._limit)) - broken_count
+        modules = library.surveyed(self._limit)
         say(
-            f"Surveying {module_count} modules of Python {platform.python_version()}'s standard library, and "
-            f"{broken_count} files that are not Python."
+            f"Surveying {len(modules)} modules of Python {platform.python_version()}'s standard library, and "
+            f"{len(library.unparsable())} files that are not Python."
         )
-        say(f"Half by push, half by pull. Folders left out: {', '.join(library.LEFT_OUT)}.")
+        say(f"Half by push, half by pull; one group for each of {len(library.by_package(modules))} packages.")
+        say(f"Folders left out: {', '.join(library.LEFT_OUT)}.")
 
     def _start_pubsub(self) -> None:
         pubsub = self._start("pubsub", "i3tasks_emulator", "--port", "0")
@@ -185,10 +191,6 @@ class Run:
     def _tell(self, name: str, where: str) -> None:
         say(f"  {name:13} {where}")
 
-    def _show(self, progress: Progress, packages: TaskGroup) -> None:
-        packages.refresh_from_db()
-        progress.show(_task_count(finished), packages.completed_count)
-
     def _check_time(self, left_count: int) -> None:
         if time.monotonic() > self._deadline:
             raise DemoFailed(
@@ -223,11 +225,18 @@ def _create_admin(password: str) -> None:
     get_user_model().objects.create_superuser(_USER, "", password)
 
 
-def _ended_count() -> int:
-    from i3tasks_core.states import ExecutionState
+def _show(progress: Progress, packages: TaskGroup) -> None:
     from i3tasks_django.models import TaskExecution
 
-    return TaskExecution.objects.exclude(state=ExecutionState.PENDING).count()
+    packages.refresh_from_db()
+    ended = TaskExecution.objects.exclude(state=ExecutionState.PENDING)
+    progress.show(ended.count(), packages.completed_count)
+
+
+def _unfinished() -> QuerySet[TaskExecution]:
+    from i3tasks_django.models import TaskExecution
+
+    return TaskExecution.objects.filter(state=ExecutionState.PENDING)
 
 
 def _first_try_has_ended() -> bool | None:
@@ -237,14 +246,11 @@ def _first_try_has_ended() -> bool | None:
 
 
 def _some_unfinished() -> list[str]:
-    from i3tasks_core.states import ExecutionState
-    from i3tasks_django.models import TaskExecution
-
-    unfinished = TaskExecution.objects.filter(state=ExecutionState.PENDING).order_by("pk")
-    return [f"{row.task_name}({', '.join(map(repr, row.task_args))})" for row in unfinished[:5]]
+    unfinished = _unfinished().order_by("pk")[:5]
+    return [f"{row.task_name}({', '.join(map(repr, row.task_args))})" for row in unfinished]
 
 
-def _check_promises(measures: Measures) -> None:
+def _check_tasks(measures: Measures) -> None:
     """Two files fail at once, one task at its first try only, and everything else succeeds.
 
     Raises:
@@ -256,3 +262,19 @@ def _check_promises(measures: Measures) -> None:
         raise DemoFailed(f"these should have failed: {expected}; these did: {failures}")
     if not any(attempt.is_last for attempt in measures.retried):
         raise DemoFailed("no task was tried a second time")
+
+
+def _check_reports(modules: Sequence[Path]) -> None:
+    """The overall report covers all modules, and the failures were heard of.
+
+    Raises:
+        DemoFailed: it does not, or they were not.
+    """
+    from i3tasks_examples.survey.models import LibraryReport, UnparsableFile
+
+    reported = [report.module_count for report in LibraryReport.objects.all()]
+    if reported != [len(modules)]:
+        raise DemoFailed(f"one report should cover {len(modules)} modules; there are some on: {reported}")
+    noted = sorted(UnparsableFile.objects.values_list("name", flat=True))
+    if noted != [library.name_of(path) for path in library.unparsable()]:
+        raise DemoFailed(f"the files noted as unparsable are: {noted}")

@@ -69,10 +69,13 @@ PUBSUB_CONFIG = {
     "PROJECT_ID": "i3tasks-example",
     "CREDENTIALS": None,
 }
+_PUSH_ENDPOINT = os.environ.get("EXAMPLE_PUSH_ENDPOINT", "http://127.0.0.1:8080/i3/tasks-push/")
 I3TASKS = I3TasksSettings(
     namespace="survey",
-    default_queue=PushQueue(
-        "default", "receiver", os.environ.get("EXAMPLE_PUSH_ENDPOINT", "http://127.0.0.1:8080/i3/tasks-push/")
+    default_queue=PushQueue("default", "receiver", _PUSH_ENDPOINT),
+    other_queues=(
+        PullQueue("heavy", "worker"),
+        # What follows a group would stand in line behind all files on their queues.
+        PushQueue("reports", "receiver", _PUSH_ENDPOINT),
     ),
-    other_queues=(PullQueue("heavy", "worker"),),
 )

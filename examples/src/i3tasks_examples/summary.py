@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from i3tasks_django.models import TaskGroup
 from i3tasks_examples.survey.measures import Measures
 
 
@@ -12,6 +13,7 @@ def lines(measures: Measures) -> Iterator[str]:
     succeeded, failed = measures.succeeded_count, len(measures.failures)
     queues = ", ".join(f"{count} on {name!r}" for name, count in sorted(measures.tasks_by_queue.items()))
     yield f"  tasks         {measures.task_count}: {succeeded} succeeded, {failed} failed"
+    yield f"  groups        {_groups(measures)}"
     yield f"  queues        {queues}"
     yield f"  tries         {len(measures.attempts)}"
     for error_class, count in sorted(measures.errors.items()):
@@ -27,6 +29,12 @@ def lines(measures: Measures) -> Iterator[str]:
         f"(all called at once: mostly standing in line); {measures.first_wait * 1000:.0f} ms for the first "
         "call, alone"
     )
+
+
+def _groups(measures: Measures) -> str:
+    succeeded = measures.groups.get(TaskGroup.STATUS_SUCCESS, 0)
+    failed = measures.groups.get(TaskGroup.STATUS_FAILED, 0)
+    return f"{sum(measures.groups.values())}: {succeeded} succeeded, {failed} failed"
 
 
 def _fate(measures: Measures, error_class: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from i3tasks_core.states import ExecutionState, TryState
-from i3tasks_django.models import TaskExecution, TaskExecutionTry
+from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
 from i3tasks_examples.survey import library
 from i3tasks_examples.survey.tasks import survey_file
 
@@ -39,6 +39,7 @@ class Measures:
 
     Attributes:
         attempts: every try, in the order of the calls.
+        groups: how many groups ended in which state.
         failures: last tries of the tasks that failed.
         retried: the tries of all tasks that took more than one.
         seconds: from the first call of a file's survey to the end of the last.
@@ -48,6 +49,7 @@ class Measures:
 
     task_count: int
     succeeded_count: int
+    groups: dict[str, int]
     attempts: tuple[Attempt, ...]
     failures: tuple[Attempt, ...]
     retried: tuple[Attempt, ...]
@@ -86,6 +88,7 @@ def measure() -> Measures:
     return Measures(
         task_count=len(last_numbers),
         succeeded_count=TaskExecution.objects.filter(state=ExecutionState.SUCCESS).count(),
+        groups=dict(Counter(TaskGroup.objects.values_list("status", flat=True))),
         attempts=attempts,
         failures=tuple(a for a in attempts if a.is_last and a.state != TryState.SUCCESS),
         retried=tuple(a for a, row in zip(attempts, tries, strict=True) if row.task_execution_id in retried),
@@ -126,10 +129,9 @@ def _attempt(row: TaskExecutionTry, origin: datetime, *, is_last: bool) -> Attem
 
 def _subject(execution: TaskExecution) -> str:
     """What the task was about, for people: the file's name, or the call."""
-    argument = str(execution.task_args[0]) if execution.task_args else ""
     if execution.task_name == survey_file.definition.name:
-        return library.name_of(Path(argument))
-    return f"{execution.task_name}({argument!r})"
+        return library.name_of(Path(execution.task_args[0]))
+    return f"{execution.task_name}({', '.join(map(repr, execution.task_args))})"
 
 
 def _seconds(duration: timedelta) -> float:

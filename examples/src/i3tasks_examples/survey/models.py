@@ -86,7 +86,7 @@ class LibraryReport(Totals):
     objects: ClassVar[models.Manager[LibraryReport]] = models.Manager()
 
     class Meta:
-        get_latest_by = "made_at"
+        ordering = ["made_at"]
 
     def __str__(self) -> str:
         return f"{self.module_count} modules in {self.package_count} packages"

@@ -55,7 +55,12 @@ def survey_file(path: str) -> dict[str, int]:
 
 
 # atomic: the report's row and the record of the task's success are one transaction.
-@task(max_retries=20, retry=RetryPolicy(base=timedelta(seconds=3), maximum=timedelta(seconds=6)), atomic=True)
+@task(
+    queue_name="reports",
+    max_retries=20,
+    retry=RetryPolicy(base=timedelta(seconds=3), maximum=timedelta(seconds=6)),
+    atomic=True,
+)
 def sum_up_package(package: str, module_count: int) -> dict[str, int]:
     """Add up the reports of a package's modules.
 
@@ -84,7 +89,7 @@ def sum_up_package(package: str, module_count: int) -> dict[str, int]:
     return totals
 
 
-@task(bind=True, atomic=True)
+@task(queue_name="reports", bind=True, atomic=True)
 def sum_up_library(*, task_metadata: TaskMetadata) -> dict[str, int]:
     """Add up what the packages' chains gave back: each gives the result of its last step."""
     packages = task_metadata.group.results()
@@ -93,7 +98,7 @@ def sum_up_library(*, task_metadata: TaskMetadata) -> dict[str, int]:
     return totals
 
 
-@task(bind=True, atomic=True)
+@task(queue_name="reports", bind=True, atomic=True)
 def note_unparsable(*, task_metadata: TaskMetadata) -> list[str]:
     """Keep the names and the errors of the group's members that failed."""
     failures = task_metadata.group.failures()

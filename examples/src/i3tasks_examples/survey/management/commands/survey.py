@@ -13,8 +13,10 @@ class Command(BaseCommand):
     help = "Ask for a survey of the standard library; the receiver and the worker do it."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
+        calls.ask_too_early()
         modules = library.surveyed()
-        package_count = calls.ask_for_survey(modules).total_count
+        packages = calls.ask_for_survey(modules)
         self.stdout.write(
-            f"Asked for {len(modules)} modules of {package_count} packages. Their reports appear in the admin."
+            f"Asked for {len(modules)} modules in {packages.total_count} groups, one for each package. "
+            "Their reports appear in the admin."
         )
