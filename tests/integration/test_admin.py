@@ -125,13 +125,18 @@ def state_of(execution):
 @LISTS
 def test_a_list_of_a_hundred_rows_costs_few_queries_and_no_long_columns(client, address):
     for number in range(100):
-        make(("success", "failed", "cancelled")[number % 3], tries=3, task_args=["argument"])
+        make(
+            ("success", "failed", "cancelled")[number % 3],
+            tries=3,
+            task_args=["argument"],
+            chain=[{"join": UUID(int=1).hex, "number": 0}],
+        )
 
     with CaptureQueriesContext(connection) as queries:
         assert len(listed(client, address)) == 100
 
     assert len(queries) <= 12, [query["sql"] for query in queries]
-    for column in ("task_args", "task_kwargs", "traceback", "error_message"):
+    for column in ("task_args", "task_kwargs", "chain", "traceback", "error_message"):
         assert not any(f'"{column}"' in query["sql"] for query in queries)
 
 

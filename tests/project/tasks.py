@@ -237,3 +237,14 @@ def look_around(task_metadata: TaskMetadata) -> dict[str, object]:
 @task(max_retries=0)
 def read(path: str) -> str:
     return Path(path).read_text()
+
+
+@task(bind=True, max_retries=2)
+def flaky(name: str, failures: int, task_metadata: TaskMetadata) -> str:
+    """Fails in as many of its first tries as it is told."""
+    if task_metadata.try_number <= failures:
+        raise RuntimeError(f"{name} fails in try {task_metadata.try_number}")
+    return name
+
+
+import project.fault_tasks  # noqa: E402, F401 - workers import only an app's tasks.py

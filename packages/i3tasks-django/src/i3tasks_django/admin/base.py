@@ -1,11 +1,12 @@
-"""What both lists share: lean queries over big tables, and rows that nobody edits by hand."""
+"""What all lists share: lean queries over big tables, and rows that nobody edits by hand."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
@@ -22,7 +23,6 @@ else:
     _Admin, _Paginator = admin.ModelAdmin, Paginator
 
 MOST_LISTED = 10_000
-_FILTERS = (StateFilter, QueueFilter, TaskFilter)
 
 
 class BoundedPaginator(_Paginator):
@@ -46,7 +46,7 @@ class ReadOnlyAdmin(_Admin):
     """A list with filters and a page to read. The only writers of state are the store's verbs."""
 
     actions_on_bottom = True
-    list_filter = _FILTERS
+    list_filter: ClassVar[tuple[type[SimpleListFilter], ...]] = (StateFilter, QueueFilter, TaskFilter)
     list_per_page = 100
     long_fields: tuple[str, ...] = ()
     ordering = ("-id",)
@@ -77,12 +77,16 @@ class ReadOnlyAdmin(_Admin):
         search_term: str,
     ) -> tuple[QuerySet[Any], bool]:
         for word in search_term.split():
-            queryset = queryset.filter(_found_by(word, to_execution(queryset.model)))
+            queryset = queryset.filter(self.found_by(word))
         return queryset, False
+
+    def found_by(self, word: str) -> Q:
+        """What a word in the search box finds."""
+        return _found_by(word, to_execution(self.model))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:  # noqa: ARG002
         """Only our filters: a stock lookup into the arguments' JSON would tell what the mask hides."""
-        return lookup in {shown.parameter_name for shown in _FILTERS}
+        return lookup in {shown.parameter_name for shown in self.list_filter}
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False

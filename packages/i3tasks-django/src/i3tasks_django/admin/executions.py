@@ -11,11 +11,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from i3tasks_core import registry
-from i3tasks_core.states import TryState
+from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_django.admin import rendering
 from i3tasks_django.admin.actions import cancel, run_again
 from i3tasks_django.admin.base import ReadOnlyAdmin
-from i3tasks_django.admin.filters import known_queues
+from i3tasks_django.admin.filters import GroupFilter, known_queues
+from i3tasks_django.admin.stages import StageFields
 from i3tasks_django.admin.tries import TryFields
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
 
@@ -49,16 +50,19 @@ class TryInline(TryFields, _Inline):
 
 
 @admin.register(TaskExecution)
-class TaskExecutionAdmin(ReadOnlyAdmin):
+class TaskExecutionAdmin(StageFields, ReadOnlyAdmin):
     actions = (run_again, cancel)
     fieldsets = (
         (None, {"fields": ("id", "task", "queue", "state_badge", _TIMES, "max_retries")}),
         ("Arguments", {"fields": ("positional", "keyword")}),
+        ("Before and after", {"fields": StageFields.stage_fields}),
     )
-    readonly_fields = ("id", "task", "queue", "state_badge", *_TIMES, "max_retries", "positional", "keyword")
+    readonly_fields = ("id", "task", "queue", "state_badge", *_TIMES, "max_retries", "positional", "keyword",
+                       *StageFields.stage_fields)  # fmt: skip
     inlines = (TryInline,)
     list_display = ("full_name", "short_id", "queue_name", "state_badge", "tries", "created", "duration")
-    long_fields = ("task_args", "task_kwargs")
+    list_filter = (*ReadOnlyAdmin.list_filter, GroupFilter)
+    long_fields = ("task_args", "task_kwargs", "chain")
 
     def listed(self, rows: QuerySet[TaskExecution]) -> QuerySet[TaskExecution]:
         # The last try by its index, for the rows of one page; counting tries would group the whole table.
@@ -68,6 +72,13 @@ class TaskExecutionAdmin(ReadOnlyAdmin):
             last_try_state=Subquery(last.values("state")[:1]),
         )
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Not while a group waits for the call: it would wait for ever. Cancel it first."""
+        is_waited_for = (
+            obj is not None and obj.state == ExecutionState.PENDING and obj.task_group_id is not None
+        )
+        return not is_waited_for and super().has_delete_permission(request, obj)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], Any]:
         """Tries go with their execution, though nobody may delete one by itself."""
         deleted, counts, forbidden, protected = super().get_deleted_objects(objs, request)
@@ -75,7 +86,7 @@ class TaskExecutionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="id")
     def short_id(self, obj: TaskExecution) -> SafeString:
-        return rendering.short_id(obj)
+        return rendering.short_id(obj.pk)
 
     @admin.display(description="task")
     def full_name(self, obj: TaskExecution) -> str:
@@ -84,12 +95,16 @@ class TaskExecutionAdmin(ReadOnlyAdmin):
     @admin.display(description="task")
     def task(self, obj: TaskExecution) -> SafeString | str:
         known = registry.find(obj.task_path, obj.task_name) is not None
-        return obj.full_name if known else _with_remark(obj.full_name, "not registered in this process")
+        return (
+            obj.full_name if known else rendering.with_remark(obj.full_name, "not registered in this process")
+        )
 
     @admin.display(description="queue")
     def queue(self, obj: TaskExecution) -> SafeString | str:
         known = obj.queue_name in known_queues()
-        return obj.queue_name if known else _with_remark(obj.queue_name, "not in the I3TASKS setting")
+        return (
+            obj.queue_name if known else rendering.with_remark(obj.queue_name, "not in the I3TASKS setting")
+        )
 
     @admin.display(description="state")
     def state_badge(self, obj: TaskExecution) -> SafeString:
@@ -122,7 +137,3 @@ class TaskExecutionAdmin(ReadOnlyAdmin):
     @admin.display(description="keyword")
     def keyword(self, obj: TaskExecution) -> SafeString:
         return rendering.keyword_arguments(obj)
-
-
-def _with_remark(text: str, remark: str) -> SafeString:
-    return format_html('{} <span style="color: var(--error-fg)">({})</span>', text, remark)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.core.exceptions import ImproperlyConfigured
@@ -12,7 +13,7 @@ from django.db.models.functions import Concat
 from django.http import HttpRequest
 
 from i3tasks_core.registry import registered
-from i3tasks_core.states import ExecutionState, TryState
+from i3tasks_core.states import ExecutionState, GroupState, TryState
 from i3tasks_django.models import TaskExecution
 from i3tasks_django.runtime import runtime
 
@@ -56,6 +57,33 @@ class StateFilter(_ValueFilter):
 
     def narrowed(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         return rows.filter(state=value)
+
+
+class StatusFilter(_ValueFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def known(self, model: type[Model]) -> Iterable[str]:  # noqa: ARG002
+        return [state.value for state in GroupState]
+
+    def narrowed(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return rows.filter(status=value)
+
+
+class GroupFilter(_ValueFilter):
+    """What belongs to one group; offered only where a link has asked for it."""
+
+    title = "group"
+    parameter_name = "group"
+
+    def known(self, model: type[Model]) -> Iterable[str]:  # noqa: ARG002
+        return ()
+
+    def narrowed(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        try:
+            return rows.filter(task_group=UUID(value))
+        except ValueError:
+            return rows.none()
 
 
 class QueueFilter(_ValueFilter):

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from i3tasks_core import registry
 from i3tasks_core.masking import masked, masked_arguments
 from i3tasks_core.payload import storable_text
 from i3tasks_core.states import TryState
-from i3tasks_django.models import TaskExecution, TaskExecutionTry
+from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
 
 UNSET = "-"
+MOST_TASKS = 50
 _MOST_SHOWN = 64 * 1024
 # The stock admin's own variables, so that a badge follows the theme.
 _COLOURS = {
@@ -92,15 +97,57 @@ def times(attempt: TaskExecutionTry) -> SafeString:
     return shown if duration == UNSET else format_html("{} · took {}", shown, duration)
 
 
-def short_id(execution: TaskExecution) -> SafeString:
+def with_remark(text: str, remark: str) -> SafeString:
+    return format_html('{} <span style="color: var(--error-fg)">({})</span>', text, remark)
+
+
+def lines(shown: Iterable[SafeString | str]) -> SafeString | str:
+    """One below the other."""
+    return format_html_join("", "<div>{}</div>", ((one,) for one in shown)) or UNSET
+
+
+def tasks(names: Sequence[str], most: int = MOST_TASKS) -> str:
+    """The names in their order; the same one many times is counted, and so is what is left of very many."""
+    runs = [(name, sum(1 for _ in same)) for name, same in groupby(names)]
+    shown = [name if count == 1 else f"{name} × {count:,}" for name, count in runs[:most]]
+    left = sum(count for _, count in runs[most:])
+    return ", ".join([*shown, *([f"{left:,} more"] * bool(left))]) or UNSET
+
+
+def short_id(pk: UUID) -> SafeString:
     """The id's end: its beginning is the clock's, and the same for all calls of a minute."""
     style = "color: inherit; white-space: nowrap"
-    return format_html('<code title="{}" style="{}">…{}</code>', execution.pk, style, str(execution.pk)[-8:])
+    return format_html('<code title="{}" style="{}">…{}</code>', pk, style, str(pk)[-8:])
 
 
-def execution_link(execution: TaskExecution, site: str) -> SafeString:
-    address = reverse("admin:i3tasks_django_taskexecution_change", args=[execution.pk], current_app=site)
-    return format_html('<a href="{}">{}</a>', address, short_id(execution))
+def execution_link(pk: UUID, site: str) -> SafeString:
+    return _link(_address("taskexecution_change", site, pk), short_id(pk))
+
+
+def group_link(pk: UUID, site: str) -> SafeString:
+    return _link(_address("taskgroup_change", site, pk), format_html("group {}", short_id(pk)))
+
+
+def executions_link(text: str, site: str, **query: str) -> SafeString:
+    return _link(f"{_address('taskexecution_changelist', site)}?{urlencode(query)}", text)
+
+
+def groups_link(text: str, site: str, **query: str) -> SafeString:
+    return _link(f"{_address('taskgroup_changelist', site)}?{urlencode(query)}", text)
+
+
+def call(execution: TaskExecution, site: str, remark: str = "") -> SafeString:
+    """A call in a line: its task, the way to it, where it stands."""
+    link = execution_link(execution.pk, site)
+    return format_html("{} {} {} {}", execution.full_name, link, badge(execution.state), remark)
+
+
+def group(one: TaskGroup, site: str, remark: str = "") -> SafeString:
+    return format_html("{} {} {}", group_link(one.pk, site), badge(one.status), remark)
+
+
+def progress(one: TaskGroup) -> str:
+    return f"{one.completed_count:,} + {one.failed_count:,} / {one.total_count:,}"
 
 
 def arguments(execution: TaskExecution) -> SafeString:
@@ -112,14 +159,26 @@ def keyword_arguments(execution: TaskExecution) -> SafeString:
     return as_json(masked(execution.task_kwargs))
 
 
+def error(error_class: str, message: str) -> SafeString:
+    return format_html("<strong>{}</strong>: {}", error_class, message)
+
+
 def ending(attempt: TaskExecutionTry) -> SafeString | str:
     """What the try gave back, or what went wrong."""
     if attempt.is_success:
         return as_json(masked(attempt.result.result) if hasattr(attempt, "result") else None)
     if not (attempt.error_class or attempt.error_message):
         return UNSET
-    error = format_html("<p><strong>{}</strong>: {}</p>", attempt.error_class, attempt.error_message)
-    return format_html("<div>{}{}</div>", error, block(attempt.traceback) if attempt.traceback else "")
+    what = error(attempt.error_class, attempt.error_message)
+    return format_html("<div><p>{}</p>{}</div>", what, block(attempt.traceback) if attempt.traceback else "")
+
+
+def _address(view: str, site: str, *args: UUID) -> str:
+    return reverse(f"admin:i3tasks_django_{view}", args=args, current_app=site)
+
+
+def _link(address: str, text: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', address, text)
 
 
 def _positional_names(execution: TaskExecution) -> list[str]:

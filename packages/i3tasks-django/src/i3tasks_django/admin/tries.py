@@ -52,7 +52,11 @@ class TaskExecutionTryAdmin(TryFields, ReadOnlyAdmin):
     list_display = ("task", "number", "execution", "queue", "state_badge", "error", "asked", "started",
                     "finished", "worker_name")  # fmt: skip
     list_select_related = ("task_execution",)
-    long_fields = ("error_message", "traceback", "task_execution__task_args", "task_execution__task_kwargs")
+    long_fields = (
+        "error_message",
+        "traceback",
+        *(f"task_execution__{field}" for field in ("task_args", "task_kwargs", "chain")),
+    )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """A pending execution without its try would wait for ever: delete executions."""
@@ -68,7 +72,7 @@ class TaskExecutionTryAdmin(TryFields, ReadOnlyAdmin):
 
     @admin.display(description="execution")
     def execution(self, obj: TaskExecutionTry) -> SafeString:
-        return rendering.execution_link(obj.task_execution, self.admin_site.name)
+        return rendering.execution_link(obj.task_execution_id, self.admin_site.name)
 
     @admin.display(description="queue")
     def queue(self, obj: TaskExecutionTry) -> str:
