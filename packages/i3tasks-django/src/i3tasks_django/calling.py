@@ -171,9 +171,11 @@ def _write(gather: Callable[[Flow], T]) -> T:
 
 
 def _ring(doorbells: tuple[Envelope, ...]) -> None:
+    if not doorbells:
+        return
     if runtime().config.force_sync:
         _run_all(doorbells)
-    elif doorbells:
+    else:
         publish_on_commit(doorbells)
 
 

@@ -122,7 +122,9 @@ class TaskGroup(Stage):
         return self
 
     def cancel(self) -> Cancellation:
-        """Cancel the members that have not started and everything that would follow.
+        """Cancel the members that have not started and everything that would follow the group.
+
+        What a member calls on its own (its ``on_success``, its ``.then()``) is no part of the group.
 
         Returns:
             What will not run, and what could not be stopped; false while something still runs.
