@@ -94,7 +94,7 @@ def test_a_delay_is_counted_from_the_call():
 
 def test_a_moment_without_a_time_zone_is_refused():
     with pytest.raises(ValueError, match="has no time zone: pass an aware datetime"):
-        tasks.add.using(run_after=datetime(2030, 1, 1))  # noqa: DTZ001 - the very mistake
+        tasks.add.using(run_after=datetime(2030, 1, 1))
 
 
 def test_options_leave_the_task_itself_as_it_was():

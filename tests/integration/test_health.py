@@ -167,7 +167,7 @@ class TestTheBeatEndpoint:
         response = self.post()
 
         assert response.status_code == 200
-        assert response.json() == {"status": "ok", "published": 0, "rescued": 0}
+        assert response.json() == {"status": "ok", "fired": 0, "published": 0, "rescued": 0}
 
     def test_it_is_closed_in_production_unless_a_token_opens_it(self, i3tasks, settings_for_google_cloud):
         assert self.post().status_code == 401

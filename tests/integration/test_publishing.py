@@ -232,7 +232,7 @@ class TestABacklog:
     def published(self, count, asked_ago):
         for number in range(count):
             tasks.add_heavy.delay(number, 0)
-        TaskExecutionTry.objects.update(publish_count=2, asked_at=Now() - asked_ago, next_publish_at=Now())
+        TaskExecutionTry.objects.update(asked_at=Now() - asked_ago, next_publish_at=Now())
         self.requests.clear()
 
     def running(self, *, asked_ago):
@@ -248,11 +248,11 @@ class TestABacklog:
 
         assert relay() == 0
         for attempt in TaskExecutionTry.objects.filter(state="pending"):
-            assert attempt.publish_count == 3
+            assert attempt.publish_count == 2
 
     def test_it_is_published_again_when_it_was_overtaken(self):
         self.published(3, asked_ago=timedelta(minutes=2))
-        self.running(asked_ago=timedelta(minutes=1))
+        self.running(asked_ago=timedelta(seconds=100))
 
         assert relay() == 3
 
@@ -269,17 +269,27 @@ class TestABacklog:
 
         assert relay() == 3
 
-    def test_the_distance_doubles_up_to_an_hour(self):
-        self.published(1, asked_ago=timedelta(minutes=2))
-        distances = []
-        for _ in range(8):
+    def distances(self, count):
+        found = []
+        for _ in range(count):
             TaskExecutionTry.objects.update(next_publish_at=Now())
             before = all_tries()[0].next_publish_at
             relay()
-            distances.append((all_tries()[0].next_publish_at - before).total_seconds())
+            found.append((all_tries()[0].next_publish_at - before).total_seconds())
+        return found
 
-        expected = [120, 240, 480, 960, 1920, 3600, 3600, 3600]
-        assert all(0.89 < got / want < 1.11 for got, want in zip(distances, expected, strict=True))
+    def test_a_ring_that_was_counted_beforehand_is_asked_about_soon_and_then_ever_less_often(self):
+        self.published(1, asked_ago=timedelta(minutes=2))
+
+        expected = [20, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
+        found = self.distances(len(expected))
+        assert all(0.89 < got / want < 1.11 for got, want in zip(found, expected, strict=True)), found
+
+    def test_after_a_ring_of_the_relays_own_it_waits_a_minute(self):
+        self.published(1, asked_ago=timedelta(minutes=2))
+        TaskExecutionTry.objects.update(publish_count=0)
+
+        assert 0.89 < self.distances(1)[0] / 60 < 1.11
 
     def test_a_released_try_rings_in_the_next_pass(self):
         self.published(1, asked_ago=timedelta(minutes=2))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 
@@ -29,15 +32,62 @@ class PullQueue:
 AnyQueue = PushQueue | PullQueue
 
 
+class Misfire(StrEnum):
+    """What becomes of ticks that nobody fired in time."""
+
+    LATEST = "latest"
+    SKIP = "skip"
+    ALL = "all"
+
+
+class Overlap(StrEnum):
+    """What becomes of a tick while the call of the one before it has not ended."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A task to call whenever a cron expression says so."""
+    """A task to call whenever a cron expression says so.
+
+    Args:
+        module_name: the task's module.
+        func_name: its name there.
+        cron: five fields, or six with seconds.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        name: tells this schedule from others; needed only to change its ``cron`` and keep its history.
+        timezone: whose wall clock the expression is read on; None means the project's ``TIME_ZONE``.
+        misfire: ``"latest"`` makes up for missed ticks by one run, ``"all"`` by all, ``"skip"`` by none.
+        overlap: ``"skip"`` passes a tick by while the run before it has not ended.
+        queue_name: instead of the task's own queue.
+    """
 
     module_name: str
     func_name: str
     cron: str
     args: list[Any] | tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = field(default=None, kw_only=True)
+    timezone: str | None = field(default=None, kw_only=True)
+    misfire: str = field(default="latest", kw_only=True)
+    overlap: str = field(default="allow", kw_only=True)
+    queue_name: str | None = field(default=None, kw_only=True)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.module_name}.{self.func_name}"
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others: its name, or everything that it consists of."""
+        if self.name:
+            return self.name
+        if not self.args and not self.kwargs:
+            return f"{self.full_name} [{self.cron}]"
+        given = json.dumps([list(self.args), dict(self.kwargs)], sort_keys=True, default=repr)
+        return f"{self.full_name} [{self.cron}] {hashlib.sha256(given.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ TRY_UNSETTLED = Event("try_unsettled", _ERROR, *_TRY, "error")
 TRY_UNREGISTERED = Event("try_unregistered", _WARNING, *_TRY)
 TRY_RELEASED = Event("try_released", _INFO, *_TRY)
 STEP_REFUSED = Event("step_refused", _WARNING, "of", "tasks")
+SCHEDULE_BROKEN = Event("schedule_broken", _ERROR, "schedule", "error")
 LEASE_LOST = Event("lease_lost", _ERROR, *_TRY)
 HEARTBEAT_FAILED = Event("heartbeat_failed", _ERROR, "error")
 

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
 
+from i3tasks_core.config import Misfire
+
 _SECOND = timedelta(seconds=1)
 _AROUND = timedelta(hours=26)
 """Further than any clock is ever put forward or back: Samoa left out a day."""
@@ -165,3 +167,35 @@ def _check(expression: Any) -> None:
         croniter(expression, datetime(2024, 1, 1)).get_next(datetime)  # noqa: DTZ001 - any day will do
     except (CroniterError, ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
         raise CronError(f"the cron expression {expression!r} cannot be read ({error}): {_EXAMPLE}") from None
+
+
+LATE = timedelta(seconds=15)
+"""A tick that is fired within this time was fired in time: beats are restarted, and passes take a moment."""
+
+MOST_TICKS = 100
+"""Ticks of one schedule that one pass makes up for; the next pass goes on."""
+
+
+def due(
+    cron: Cron, next_run_at: datetime, now: datetime, misfire: Misfire
+) -> tuple[list[datetime], datetime]:
+    """Which ticks to fire, and which one comes after them.
+
+    Args:
+        cron: when the schedule ticks.
+        next_run_at: the first tick that has not been fired; not after ``now``.
+        now: aware.
+        misfire: what becomes of ticks that nobody fired in time.
+    """
+    first = next_run_at
+    if next_run_at < now - LATE:
+        if misfire is Misfire.LATEST:
+            last = cron.latest(next_run_at, now) or next_run_at
+            return [last], cron.following(last)
+        if misfire is Misfire.SKIP:
+            first = cron.following(now - LATE)
+    ticks: list[datetime] = []
+    while first <= now and len(ticks) < MOST_TICKS:
+        ticks.append(first)
+        first = cron.following(first)
+    return ticks, first

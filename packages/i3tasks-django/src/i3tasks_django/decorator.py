@@ -15,8 +15,9 @@ from i3tasks_core import options
 from i3tasks_core.errors import TaskTimeout
 from i3tasks_core.registry import MAX_NAME, TaskDefinition, register
 from i3tasks_core.retry import RetryPolicy
+from i3tasks_core.schedule import Cron
 from i3tasks_django.composition import Composable, checked
-from i3tasks_django.task import Task
+from i3tasks_django.task import Task, remember
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,6 +56,8 @@ def TaskDecorator(
     atomic: bool = ...,
     on_success: Composable | None = ...,
     on_failure: Composable | None = ...,
+    cron: str | None = ...,
+    timezone: str | None = ...,
 ) -> _BoundDecorator: ...
 @overload
 def TaskDecorator(
@@ -67,6 +70,8 @@ def TaskDecorator(
     atomic: bool = ...,
     on_success: Composable | None = ...,
     on_failure: Composable | None = ...,
+    cron: str | None = ...,
+    timezone: str | None = ...,
 ) -> _Decorator: ...
 def TaskDecorator(  # noqa: N802 - the documented name
     func: Callable[..., Any] | None = None,
@@ -79,6 +84,8 @@ def TaskDecorator(  # noqa: N802 - the documented name
     atomic: bool = False,
     on_success: Composable | None = None,
     on_failure: Composable | None = None,
+    cron: str | None = None,
+    timezone: str | None = None,
 ) -> Any:
     """Make a function a task. Fills the registry and does nothing else: no settings, no network.
 
@@ -95,10 +102,13 @@ def TaskDecorator(  # noqa: N802 - the documented name
         on_success: runs after every call that succeeded, before anything that ``.then()`` adds: a task, a
             signature (``log.s("sent")``), a chain or a group.
         on_failure: the same, after every call that failed for good.
+        cron: when the beat calls it, without arguments: five fields, or six with seconds.
+        timezone: whose wall clock ``cron`` is read on; None means the project's ``TIME_ZONE``.
 
     Raises:
         TypeError: ``func`` is not a function with a name, or an option is of the wrong kind.
-        ValueError: an option is out of range, or the function's name is too long.
+        ValueError: an option is out of range, the function's name is too long, or ``cron`` or ``timezone``
+            cannot be read.
     """
     given: dict[str, Any] = {
         "bind": options.flag("bind", bind),
@@ -111,6 +121,7 @@ def TaskDecorator(  # noqa: N802 - the documented name
     following = {
         "on_success": checked(on_success, optional=True),
         "on_failure": checked(on_failure, optional=True),
+        **_clock(cron, timezone),
     }
     if func is None:
         return functools.partial(_define, given=given, following=following)
@@ -118,6 +129,14 @@ def TaskDecorator(  # noqa: N802 - the documented name
 
 
 task = TaskDecorator
+
+
+def _clock(cron: str | None, timezone: str | None) -> dict[str, str | None]:
+    if cron is None and timezone is not None:
+        raise TypeError(f"timezone={timezone!r} without a cron: write both, or neither")
+    if cron is not None:
+        Cron(cron, "UTC" if timezone is None else timezone)
+    return {"cron": cron, "timezone": timezone}
 
 
 def _define(func: Any, *, given: dict[str, Any], following: dict[str, Any]) -> Task[..., Any]:
@@ -136,7 +155,10 @@ def _define(func: Any, *, given: dict[str, Any], following: dict[str, Any]) -> T
         if len(part) > MAX_NAME:
             raise ValueError(f"the name {part!r} is longer than {MAX_NAME} characters: shorten it")
     made: Task[..., Any] = Task(func, definition, **following)
+    if made.cron is not None:
+        made.check_arguments((), {})
     register(definition)
+    remember(made)
     return made
 
 

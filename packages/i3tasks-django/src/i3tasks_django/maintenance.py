@@ -1,4 +1,4 @@
-"""Repair what was left behind: ring for tries whose doorbell is due, rescue those of silent workers.
+"""One pass: fire the schedules that are due, ring for tries whose doorbell is due, rescue lost ones.
 
 Safe to run anywhere, any number of times at once.
 """
@@ -13,10 +13,11 @@ from i3tasks_django import store
 from i3tasks_django.delivery import rescue
 from i3tasks_django.publishing import publish_declaring
 from i3tasks_django.runtime import runtime
+from i3tasks_django.scheduling import fire_due
 
 RELAY_BATCH = 500
 RELAY_MOST = 2_000
-"""Messages of one pass; the beat makes a pass a second."""
+"""Tries that one pass looks at; the beat makes a pass a second."""
 
 RESCUE_MOST = 200
 
@@ -25,6 +26,7 @@ RESCUE_MOST = 200
 class Pass:
     """What one pass did."""
 
+    fired_count: int
     published_count: int
     rescued_count: int
 
@@ -35,19 +37,22 @@ def maintain(*, rescuing: bool = True) -> Pass:
     Args:
         rescuing: also look for lost tries; the beat does so six times a lease.
     """
-    return Pass(rescued_count=rescue_lost() if rescuing else 0, published_count=relay())
+    fired_count = fire_due()
+    rescued_count = rescue_lost() if rescuing else 0
+    return Pass(fired_count=fired_count, rescued_count=rescued_count, published_count=relay())
 
 
 def relay() -> int:
     """Ring for what is due, and give back how often."""
-    published_count = 0
+    published_count = moved_count = 0
     # While Pub/Sub is known to be away nothing is reserved, so nothing has to wait out its distance later.
-    while published_count < RELAY_MOST and not runtime().publisher.breaker.is_open:
-        wanted, moved_count = store.due_doorbells(RELAY_BATCH)
+    while moved_count < RELAY_MOST and not runtime().publisher.breaker.is_open:
+        wanted, reserved_count = store.due_doorbells(RELAY_BATCH)
+        moved_count += reserved_count
         rung = publish_declaring(wanted)
         published_count += len(rung)
         _postpone_unheard(wanted, rung)
-        if moved_count < RELAY_BATCH:
+        if reserved_count < RELAY_BATCH:
             break
     return published_count
 

@@ -42,6 +42,8 @@ class Task(Generic[P, R]):
         queue_name: str | None = None,
         on_success: Composable | None = None,
         on_failure: Composable | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
     ) -> None:
         functools.update_wrapper(self, func)
         self._func = func
@@ -51,6 +53,8 @@ class Task(Generic[P, R]):
         self.definition = definition
         self.on_success = on_success
         self.on_failure = on_failure
+        self.cron = cron
+        self.timezone = timezone
 
     def __repr__(self) -> str:
         return f"<task {self.definition.full_name}>"
@@ -61,6 +65,11 @@ class Task(Generic[P, R]):
                 f"@task on the method {owner.__qualname__}.{name}: a task is a function of its module, "
                 "and gets what it works on by key"
             )
+
+    @property
+    def queue_name(self) -> str:
+        """Where its calls go."""
+        return self._queue_name
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.sync_run(*args, **kwargs)
@@ -100,7 +109,7 @@ class Task(Generic[P, R]):
         from i3tasks_django.calling import call_now
 
         group = _taken_group(kwargs)
-        self._check(args, kwargs)
+        self.check_arguments(args, kwargs)
         member = Member(steps=(self.call(args, kwargs),), then=steps_of(self.on_success))
         return cast("R", call_now(self.definition, member, group))
 
@@ -110,7 +119,7 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON.
         """
-        self._check(args, kwargs)
+        self.check_arguments(args, kwargs)
         return Signature(self, args, kwargs)
 
     def build_chain(self, /, *args: P.args, **kwargs: P.kwargs) -> Chain:
@@ -193,7 +202,12 @@ class Task(Generic[P, R]):
                 "module, the tasks.py of an app"
             )
 
-    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """See that a call with these arguments can be made.
+
+        Raises:
+            TypeError: they do not fit the function, or one of them is not JSON.
+        """
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -213,6 +227,23 @@ class Task(Generic[P, R]):
                     f"delay_many(): item {index:,}:",
                     f"{error}; the {written:,} calls before its batch are recorded",
                 ) from None
+
+
+_known: dict[tuple[str, str], Task[..., Any]] = {}
+
+
+def remember(task: Task[..., Any]) -> None:
+    """Make it known by its name; a later definition of the same name replaces the earlier."""
+    _known[task.definition.path, task.definition.name] = task
+
+
+def find_task(path: str, name: str) -> Task[..., Any] | None:
+    return _known.get((path, name))
+
+
+def known_tasks() -> list[Task[..., Any]]:
+    """All tasks of this process, by name."""
+    return [_known[key] for key in sorted(_known)]
 
 
 def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signature:

@@ -4,5 +4,13 @@ from i3tasks_django.models.execution import TaskExecution
 from i3tasks_django.models.execution_try import TaskExecutionTry
 from i3tasks_django.models.group import TaskGroup
 from i3tasks_django.models.result import TaskExecutionResult
+from i3tasks_django.models.schedule import TaskSchedule, TaskScheduleTick
 
-__all__ = ["TaskExecution", "TaskExecutionResult", "TaskExecutionTry", "TaskGroup"]
+__all__ = [
+    "TaskExecution",
+    "TaskExecutionResult",
+    "TaskExecutionTry",
+    "TaskGroup",
+    "TaskSchedule",
+    "TaskScheduleTick",
+]

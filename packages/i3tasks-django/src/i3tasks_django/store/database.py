@@ -86,6 +86,12 @@ def rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
         return fetched
 
 
+def database_now() -> datetime:
+    """The clock that decides what is due."""
+    ((now,),) = rows(f"SELECT {dialect().now}", [])
+    return as_datetime(now)
+
+
 def as_uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
 

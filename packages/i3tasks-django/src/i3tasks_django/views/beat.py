@@ -27,7 +27,14 @@ def beat(request: HttpRequest) -> HttpResponse:
 
 def _pass() -> HttpResponse:
     done = maintain()
-    return JsonResponse({"status": "ok", "published": done.published_count, "rescued": done.rescued_count})
+    return JsonResponse(
+        {
+            "status": "ok",
+            "fired": done.fired_count,
+            "published": done.published_count,
+            "rescued": done.rescued_count,
+        }
+    )
 
 
 beat = transaction.non_atomic_requests(beat)

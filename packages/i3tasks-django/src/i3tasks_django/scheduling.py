@@ -1,0 +1,170 @@
+"""The clock as a caller: what the settings, the decorators and people have scheduled becomes calls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from i3tasks_core import events
+from i3tasks_core.config import Misfire, Overlap
+from i3tasks_core.schedule import Cron, due
+from i3tasks_core.steps import Call, Steps
+from i3tasks_django import store
+from i3tasks_django.composition import steps_of
+from i3tasks_django.models import TaskSchedule
+from i3tasks_django.publishing import publish_on_commit
+from i3tasks_django.runtime import Runtime, runtime
+from i3tasks_django.store import DueSchedule, Entry, Flow, NewExecution
+from i3tasks_django.store.database import alias, resilient
+from i3tasks_django.task import find_task, known_tasks
+
+BATCH = 100
+"""Schedules that one transaction fires."""
+
+BUDGET = 5.0
+"""Seconds after which a pass begins no further batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a due schedule comes to."""
+
+    row: TaskSchedule
+    ticks: list[datetime]
+    following: datetime
+
+
+def fire_due() -> int:
+    """Fire every tick that is due, and give back how many; any number of processes may do so at once."""
+    others = _declared()
+    fired_count = 0
+    deadline = time.monotonic() + BUDGET
+    while time.monotonic() < deadline:
+        seen, fired = resilient("tick", lambda: _fire_batch(others), patience=4.0)
+        fired_count += fired
+        if seen < BATCH:
+            break
+    return fired_count
+
+
+def fire_now(row: TaskSchedule) -> NewExecution:
+    """Make the call of a schedule at once, whatever its clock says."""
+    with transaction.atomic(using=alias()):
+        flow = Flow()
+        made = _call(row, flow)
+        publish_on_commit(flow.write())
+        store.record_ticks([(row.pk, store.database_now(), made.id)])
+    return made
+
+
+def entries() -> Iterator[Entry]:
+    """What the settings and the decorators schedule."""
+    for schedule in runtime().config.schedules:
+        yield Entry(
+            key=schedule.key,
+            source=TaskSchedule.Source.SETTINGS.value,
+            task_path=schedule.module_name,
+            task_name=schedule.func_name,
+            task_args=list(schedule.args),
+            task_kwargs=dict(schedule.kwargs),
+            queue_name=schedule.queue_name or "",
+            cron=schedule.cron,
+            timezone=schedule.timezone or settings.TIME_ZONE,
+            misfire=str(schedule.misfire),
+            overlap=str(schedule.overlap),
+        )
+    for task in known_tasks():
+        if task.cron is not None:
+            yield Entry(
+                key=f"@{task.definition.full_name}",
+                source=TaskSchedule.Source.CODE.value,
+                task_path=task.definition.path,
+                task_name=task.definition.name,
+                task_args=[],
+                task_kwargs={},
+                queue_name="",
+                cron=task.cron,
+                timezone=task.timezone or settings.TIME_ZONE,
+                misfire=Misfire.LATEST.value,
+                overlap=Overlap.ALLOW.value,
+            )
+
+
+_lock = threading.Lock()
+_done: tuple[Runtime, list[int]] | None = None
+
+
+def _declared() -> list[int]:
+    """Declare the entries, once in a process; ids of the rows that other releases are to fire."""
+    global _done  # noqa: PLW0603 - belongs to the process's one runtime
+    with _lock:
+        if _done is None or _done[0] is not runtime():
+            _done = (runtime(), store.declare(entries()))
+        return _done[1]
+
+
+def _fire_batch(others: list[int]) -> tuple[int, int]:
+    """How many schedules were due, and how many ticks of them were fired."""
+    with transaction.atomic(using=alias()):
+        found = store.due_schedules(BATCH, without=others)
+        if not found:
+            return 0, 0
+        plans = [plan for item in found if (plan := _plan(item)) is not None]
+        flow = Flow()
+        fired = [(plan.row.pk, tick_at, made.id) for plan, tick_at, made in _fire(plans, flow)]
+        publish_on_commit(flow.write())
+        store.record_ticks(fired)
+    return len(found), len(fired)
+
+
+def _plan(item: DueSchedule) -> _Plan | None:
+    row = item.row
+    try:
+        cron = Cron(row.cron, row.timezone)
+        ticks, following = due(cron, row.next_run_at, item.now, Misfire(row.misfire))
+        _steps(row)
+    except Exception as error:  # noqa: BLE001 - one schedule that cannot be read must not keep the others
+        events.SCHEDULE_BROKEN(schedule=row.key, error=str(error))
+        return None
+    if row.overlap == Overlap.SKIP:
+        ticks = [] if store.is_running(row) else ticks[-1:]
+    return _Plan(row=row, ticks=ticks, following=following)
+
+
+def _fire(plans: list[_Plan], flow: Flow) -> Iterator[tuple[_Plan, datetime, NewExecution]]:
+    planned = [(plan.row.pk, tick_at) for plan in plans for tick_at in plan.ticks]
+    before = store.fired_already(planned) if planned else set()
+    for plan in plans:
+        if not store.move_on(plan.row, plan.following):
+            continue
+        for tick_at in plan.ticks:
+            if (plan.row.pk, tick_at) not in before:
+                yield plan, tick_at, _call(plan.row, flow)
+
+
+def _call(row: TaskSchedule, flow: Flow) -> NewExecution:
+    made = flow.go_on(_steps(row))
+    assert isinstance(made, NewExecution)
+    return made
+
+
+def _steps(row: TaskSchedule) -> Steps:
+    """The call as ``.delay()`` would make it; of a task that is not known here, what the row says."""
+    task, config = find_task(row.task_path, row.task_name), runtime().config
+    retries = task.definition.max_retries if task else None
+    call = Call(
+        task_path=row.task_path,
+        task_name=row.task_name,
+        args=row.task_args,
+        kwargs=row.task_kwargs,
+        queue_name=row.queue_name or (task or config.default_queue).queue_name,
+        max_retries=config.default_max_retries if retries is None else retries,
+        on_failure=steps_of(task.on_failure) if task else (),
+    )
+    return (call, *steps_of(task.on_success)) if task else (call,)

@@ -1,0 +1,91 @@
+"""SCHEDULES: the rows are made to say what the settings, the decorators and people say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from i3tasks_core.schedule import Cron
+from i3tasks_django.models import TaskSchedule
+from i3tasks_django.store.database import alias, database_now, resilient
+
+FORGOTTEN_AFTER = timedelta(days=1)
+"""A row of the settings that nobody has fired for so long belongs to no release that still runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A schedule of the settings or of a decorator, checked."""
+
+    key: str
+    source: str
+    task_path: str
+    task_name: str
+    task_args: list[Any]
+    task_kwargs: dict[str, Any]
+    queue_name: str
+    cron: str
+    timezone: str
+    misfire: str
+    overlap: str
+
+
+def declare(entries: Iterable[Entry], patience: float = 4.0) -> list[int]:
+    """Make the rows of these entries, and write what differs in those that are there.
+
+    What a person has paused stays paused. Rows of other releases are left to them.
+
+    Returns:
+        Ids of the rows that are no longer (or not yet) ours to fire.
+    """
+    wanted = {entry.key: entry for entry in entries}
+
+    def write() -> list[int]:
+        with transaction.atomic(using=alias()):
+            return _declare(wanted)
+
+    return resilient("schedules", write, patience)
+
+
+def edit(row: TaskSchedule, **fields: Any) -> bool:
+    """Write what somebody has edited; ticks that were planned by the old version no longer fire.
+
+    Returns:
+        False when somebody else has edited it meanwhile: nothing is written.
+    """
+    values = {"cron": row.cron, "timezone": row.timezone, **fields}
+    following = Cron(values["cron"], values["timezone"]).following(database_now())
+    changed = (
+        TaskSchedule.objects.using(alias())
+        .filter(pk=row.pk, version=row.version)
+        .update(**fields, version=F("version") + 1, next_run_at=following)
+    )
+    return changed == 1
+
+
+def _declare(wanted: dict[str, Entry]) -> list[int]:
+    rows = {row.key: row for row in TaskSchedule.objects.using(alias()).filter(key__in=wanted)}
+    now = database_now()
+    # Two beats may start at once: the second one's rows are the first one's.
+    TaskSchedule.objects.using(alias()).bulk_create(
+        [
+            TaskSchedule(**asdict(entry), next_run_at=Cron(entry.cron, entry.timezone).following(now))
+            for key, entry in wanted.items()
+            if key not in rows
+        ],
+        ignore_conflicts=True,
+    )
+    for key, row in rows.items():
+        said = asdict(wanted[key])
+        if any(getattr(row, name) != value for name, value in said.items()):
+            edit(row, **said)
+    others = (
+        TaskSchedule.objects.using(alias()).exclude(source=TaskSchedule.Source.ADMIN).exclude(key__in=wanted)
+    )
+    others.filter(next_run_at__lt=now - FORGOTTEN_AFTER).delete()
+    return list(others.values_list("pk", flat=True))

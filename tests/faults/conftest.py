@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oracle import Oracle
+
+import databases
+import processes
+from i3tasks_core.config import PubSubConfig
+from i3tasks_django.publishing import declare
+
+LEASE = 1.5
+
+
+@pytest.fixture
+def services(
+    database: databases.Database, embedded_pubsub: PubSubConfig, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[processes.Stack]:
+    """With leases of 1.5 s instead of 60, the messages' own included: what was pulled and never acknowledged
+    comes back as soon."""
+    monkeypatch.setattr("i3tasks_emulator.settings.MIN_ACK_DEADLINE", 1)
+    monkeypatch.setattr("i3tasks_core.pubsub.provisioning._PULL_DEADLINE", 2)
+    monkeypatch.setattr("i3tasks_core.pubsub.provisioning._BACKOFF", (0, 1))
+    with processes.stack(database, lease=LEASE) as made:
+        assert declare()
+        yield made
+
+
+@pytest.fixture
+def oracle(tmp_path: Path) -> Oracle:
+    return Oracle(tmp_path / "oracle")

@@ -1,0 +1,324 @@
+"""Schedules: every tick once, whoever rings and however many."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from django.db import connection, connections
+from django.db.models import F
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+import messages
+from i3tasks_django import store, task
+from i3tasks_django.maintenance import maintain
+from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskSchedule, TaskScheduleTick
+from i3tasks_django.scheduling import fire_due, fire_now
+from i3tasks_django.store.schedules import edit
+from i3tasks_django.types import Schedule
+
+pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
+
+EVERY_MINUTE = Schedule("project.tasks", "log_sent", "* * * * *", ["tick"])
+
+
+def clock_stands(since: timedelta, schedule: TaskSchedule | None = None) -> None:
+    """The beats were away: the next tick was due so long ago."""
+    row = schedule or TaskSchedule.objects.get()
+    TaskSchedule.objects.filter(pk=row.pk).update(next_run_at=next_tick(row, store.database_now() - since))
+
+
+def next_tick(row: TaskSchedule, after: datetime) -> datetime:
+    from i3tasks_core.schedule import Cron
+
+    return Cron(row.cron, row.timezone).following(after)
+
+
+@pytest.fixture
+def schedule(i3tasks):
+    """Puts schedules into the settings and declares them; the row of the first."""
+
+    def put(*schedules: Schedule) -> TaskSchedule:
+        i3tasks(schedules=schedules)
+        fire_due()
+        return TaskSchedule.objects.get(key=schedules[0].key)
+
+    return put
+
+
+def test_a_schedule_of_the_settings_becomes_a_row_that_is_due_at_its_next_tick(schedule):
+    row = schedule(EVERY_MINUTE)
+
+    now = store.database_now()
+    assert now < row.next_run_at <= now + timedelta(minutes=1)
+    assert (row.key, row.source, row.timezone) == (EVERY_MINUTE.key, "settings", "America/Chicago")
+    assert fire_due() == 0
+    assert messages.called() == []
+
+
+def test_a_tick_calls_the_task_with_its_arguments(schedule):
+    row = schedule(EVERY_MINUTE)
+    clock_stands(timedelta(seconds=59))
+    due_at = TaskSchedule.objects.get().next_run_at
+    TaskSchedule.objects.update(next_run_at=due_at - timedelta(minutes=1))
+
+    assert fire_due() == 1
+    assert fire_due() == 0
+
+    messages.deliver_all()
+    assert messages.called() == ["log_sent success 'tick'"]
+    tick = TaskScheduleTick.objects.get()
+    assert tick.task_execution == TaskExecution.objects.get()
+    assert TaskSchedule.objects.get().next_run_at == next_tick(row, tick.tick_at)
+
+
+@pytest.mark.parametrize(("misfire", "runs"), [("latest", 1), ("all", 60), ("skip", 0)])
+def test_after_an_hour_without_a_beat_the_misfire_policy_decides(schedule, misfire, runs):
+    row = schedule(Schedule("project.tasks", "nothing", "0 * * * * 30", misfire=misfire))
+    row = schedule(Schedule("project.tasks", "nothing", "* * * * * 0", name="minutely", misfire=misfire))
+    # Half a minute after the last tick, so that none of the sixty is fresh.
+    now = store.database_now()
+    second = (now - timedelta(seconds=30)).second
+    edit(row, cron=f"* * * * * {second}")
+    row.refresh_from_db()
+    clock_stands(timedelta(hours=1), row)
+
+    fired = fire_due()
+
+    assert fired in ({runs} if runs != 60 else {60, 61})
+    assert fire_due() == 0
+    assert TaskSchedule.objects.get(pk=row.pk).next_run_at > now
+
+
+def test_all_missed_ticks_come_in_batches(schedule):
+    row = schedule(Schedule("project.tasks", "nothing", "* * * * * *", misfire="all"))
+    clock_stands(timedelta(seconds=250), row)
+
+    fired = fire_due()
+    while more := fire_due():
+        fired += more
+        if fired > 260:
+            break
+
+    ticks = list(TaskScheduleTick.objects.order_by("tick_at").values_list("tick_at", flat=True))
+    assert len(ticks) >= 250
+    assert {after - before for before, after in pairwise(ticks)} == {timedelta(seconds=1)}
+
+
+def test_ticks_that_are_a_little_late_are_fired_one_by_one(schedule):
+    row = schedule(Schedule("project.tasks", "nothing", "* * * * * *"))
+    clock_stands(timedelta(seconds=5), row)
+
+    assert fire_due() in (5, 6)
+
+
+def test_an_overlapping_run_is_passed_by_if_the_schedule_says_so(schedule):
+    row = schedule(Schedule("project.tasks", "nothing", "* * * * * *", overlap="skip"))
+    clock_stands(timedelta(seconds=3), row)
+    assert fire_due() == 1
+    clock_stands(timedelta(seconds=1), row)
+
+    assert fire_due() == 0
+    messages.deliver_all()
+    TaskScheduleTick.objects.update(tick_at=F("tick_at") - timedelta(hours=1))
+    clock_stands(timedelta(seconds=1), row)
+    assert fire_due() == 1
+
+
+def test_what_follows_a_task_follows_its_scheduled_calls(schedule):
+    row = schedule(Schedule("project.tasks", "send", "* * * * * *", kwargs={"text": "good morning"}))
+    clock_stands(timedelta(seconds=1), row)
+    fire_due()
+    messages.deliver_all()
+
+    assert "send success 'good morning'" in messages.called()
+    assert "log_sent success 'sent'" in messages.called()
+
+
+def test_a_schedule_may_name_a_queue_of_its_own(schedule):
+    row = schedule(Schedule("project.tasks", "nothing", "* * * * * *", queue_name="heavy"))
+    clock_stands(timedelta(seconds=1), row)
+    fire_due()
+
+    assert set(TaskExecution.objects.values_list("queue_name", flat=True)) == {"heavy"}
+
+
+def test_an_edit_in_the_settings_plans_anew_and_a_pause_stays(schedule):
+    row = schedule(Schedule("project.tasks", "nothing", "0 0 1 1 *", name="yearly"))
+    TaskSchedule.objects.update(is_enabled=False)
+    same = schedule(Schedule("project.tasks", "nothing", "0 0 1 1 *", name="yearly"))
+    assert (same.version, same.is_enabled) == (row.version, False)
+
+    edited = schedule(Schedule("project.tasks", "nothing", "0 0 1 2 *", name="yearly"))
+
+    assert (edited.pk, edited.version, edited.is_enabled) == (row.pk, row.version + 1, False)
+    assert edited.next_run_at.astimezone(UTC).month == 2
+
+
+def test_a_paused_schedule_does_not_fire(schedule):
+    row = schedule(EVERY_MINUTE)
+    clock_stands(timedelta(minutes=2), row)
+    TaskSchedule.objects.update(is_enabled=False)
+
+    assert fire_due() == 0
+
+
+def test_a_tick_planned_by_an_old_version_does_not_fire(schedule):
+    row = schedule(EVERY_MINUTE)
+    assert edit(row, cron="0 0 1 1 *")
+
+    assert not edit(row, cron="* * * * *")
+    assert not store.move_on(row, row.next_run_at + timedelta(minutes=1))
+    row.refresh_from_db()
+    assert (row.version, row.cron) == (2, "0 0 1 1 *")
+
+
+def test_rows_of_other_releases_are_left_to_them_until_nobody_fires_them(schedule):
+    old = schedule(Schedule("project.tasks", "nothing", "* * * * *", name="old"))
+    schedule(EVERY_MINUTE)
+    clock_stands(timedelta(minutes=2), old)
+    assert fire_due() == 0
+    assert TaskSchedule.objects.count() == 2
+
+    clock_stands(timedelta(days=2), old)
+    schedule(Schedule("project.tasks", "nothing", "0 0 * * *"))
+    assert not TaskSchedule.objects.filter(key="old").exists()
+
+
+def test_a_decorated_task_is_scheduled(schedule):
+    @task(cron="0 3 * * *", timezone="Europe/Rome")
+    def every_night():
+        return "done"
+
+    try:
+        schedule(EVERY_MINUTE)
+        row = TaskSchedule.objects.get(source="code")
+        assert (row.task_name.rpartition(".")[2], row.cron, row.timezone) == (
+            "every_night",
+            "0 3 * * *",
+            "Europe/Rome",
+        )
+    finally:
+        from i3tasks_django import task as _  # noqa: F401
+        from i3tasks_django.task import _known
+
+        del _known[every_night.definition.path, every_night.definition.name]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cron": "never"}, "has 1 fields: write five fields"),
+        ({"cron": "* * * * *", "timezone": "Rome"}, "there is no time zone 'Rome'"),
+        ({"timezone": "Europe/Rome"}, "without a cron"),
+    ],
+)
+def test_a_wrong_clock_is_refused_where_it_is_written(options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+
+        @task(**options)
+        def nobody(): ...
+
+
+def test_a_scheduled_task_must_need_no_arguments():
+    with pytest.raises(TypeError, match="missing a required argument: 'a'"):
+
+        @task(cron="* * * * *")
+        def needy(a): ...
+
+
+def test_a_call_at_once_is_a_tick_too(schedule):
+    row = schedule(EVERY_MINUTE)
+    made = fire_now(row)
+    messages.deliver_all()
+
+    assert messages.called() == ["log_sent success 'tick'"]
+    assert TaskScheduleTick.objects.get().task_execution_id == made.id
+
+
+def test_a_schedule_that_cannot_be_read_keeps_no_other(schedule, caplog):
+    row = schedule(EVERY_MINUTE, Schedule("project.tasks", "nothing", "* * * * * *"))
+    TaskSchedule.objects.filter(pk=row.pk).update(cron="nonsense", next_run_at=store.database_now())
+    clock_stands(timedelta(seconds=2), TaskSchedule.objects.exclude(pk=row.pk).get())
+
+    assert fire_due() >= 2
+    assert "schedule_broken" in caplog.text
+
+
+def test_a_clock_that_was_put_back_fires_no_tick_twice(schedule):
+    row = schedule(Schedule("project.tasks", "nothing", "* * * * * *"))
+    clock_stands(timedelta(seconds=4), row)
+    first = fire_due()
+    TaskSchedule.objects.update(next_run_at=F("next_run_at") - timedelta(seconds=3))
+
+    second = fire_due()
+
+    ticks = list(TaskScheduleTick.objects.values_list("tick_at", flat=True))
+    assert len(ticks) == len(set(ticks)) == TaskExecution.objects.count() == first + second
+
+
+def test_many_beats_at_once_fire_each_tick_once(schedule):
+    row = schedule(*[Schedule("project.tasks", "nothing", "* * * * * *", name=f"s{n}") for n in range(20)])
+    for other in TaskSchedule.objects.all():
+        clock_stands(timedelta(seconds=6), other)
+    barrier, counts = threading.Barrier(4), []
+
+    def beat():
+        try:
+            barrier.wait(10)
+            counts.append(fire_due())
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=beat) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert row.pk
+    ticks = list(TaskScheduleTick.objects.values_list("schedule", "tick_at"))
+    assert len(ticks) == len(set(ticks)) == sum(counts) == TaskExecution.objects.count()
+    for other in TaskSchedule.objects.all():
+        times = sorted(at for schedule_id, at in ticks if schedule_id == other.pk)
+        assert {b - a for a, b in pairwise(times)} == {timedelta(seconds=1)}
+
+
+def test_the_endpoint_fires_an_every_minute_schedule_once_a_minute(schedule):
+    row = schedule(EVERY_MINUTE)
+    clock_stands(timedelta(seconds=60), row)
+    due_at = TaskSchedule.objects.get().next_run_at
+    if due_at > store.database_now():
+        TaskSchedule.objects.update(next_run_at=due_at - timedelta(minutes=1))
+
+    answers = [Client().post("/i3/tasks-beat/").json() for _ in range(30)]
+
+    assert sum(answer["fired"] for answer in answers) in (1, 2)  # two, if a minute has just begun
+    assert TaskScheduleTick.objects.count() == sum(answer["fired"] for answer in answers)
+    assert answers[-1].keys() == {"status", "fired", "published", "rescued"}
+
+
+def test_a_pass_with_nothing_due_is_three_queries(schedule):
+    schedule(*[Schedule("project.tasks", "nothing", "0 0 1 1 *", name=f"s{n}") for n in range(50)])
+    maintain()
+
+    with CaptureQueriesContext(connection) as queries:
+        maintain()
+
+    asked = [query["sql"] for query in queries if query["sql"].split()[0] not in ("BEGIN", "COMMIT")]
+    assert len(asked) <= 3, asked
+
+
+def test_a_rolled_back_tick_is_due_again(schedule, monkeypatch):
+    row = schedule(EVERY_MINUTE)
+    clock_stands(timedelta(minutes=3), row)
+    before = TaskSchedule.objects.get().next_run_at
+    monkeypatch.setattr(store, "record_ticks", lambda _fired: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fire_due()
+
+    assert TaskSchedule.objects.get().next_run_at == before
+    assert not TaskExecutionTry.objects.exists()
