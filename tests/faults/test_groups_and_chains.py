@@ -59,7 +59,13 @@ QUICK = Scale(groups=25, members=20, chains=50, steps=5, kills=6, patience=95)
 LONG = Scale(groups=500, members=20, chains=1_000, steps=5, kills=100, patience=1_500)
 
 
-@pytest.mark.parametrize("scale", [pytest.param(QUICK, id="quick")])
+@pytest.mark.parametrize(
+    "scale",
+    [
+        pytest.param(QUICK, id="quick"),
+        pytest.param(LONG, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(1_800)]),
+    ],
+)
 def test_killed_workers_cost_no_step_and_no_join(scale, services, oracle):
     with seeded(any_seed()) as dice:
         chaos = Chaos(services, dice, worker_count=WORKERS, concurrency=CONCURRENCY)

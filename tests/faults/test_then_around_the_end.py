@@ -138,7 +138,13 @@ def a_group() -> TaskGroup:
 
 
 @pytest.mark.parametrize("begin", [a_call, a_group])
-@pytest.mark.parametrize("rounds", [pytest.param(50, id="quick")])
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(50, id="quick"),
+        pytest.param(1_700, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(600)]),
+    ],
+)
 def test_what_then_takes_runs_once_and_in_order(begin, rounds, bells):
     begun: list[UUID] = []
     with seeded(any_seed()) as dice, race(dice) as threads:
