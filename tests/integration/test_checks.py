@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.conf import settings
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -264,3 +266,24 @@ def test_a_function_of_the_started_script_cannot_be_called_later(monkeypatch):
     script.__module__ = "__main__"
     with pytest.raises(RuntimeError, match="stands in __main__, where no worker looks it up"):
         task(script).delay()
+
+
+def test_a_schedule_of_something_that_is_no_task_is_told(i3tasks):
+    i3tasks(schedules=[Schedule("project.tasks", "nobody", "* * * * *")])
+
+    error = found()["i3tasks.E032"]
+    assert "I3TASKS.schedules[0] names project.tasks.nobody, which is no task" in error.msg
+    assert "decorated with @task" in error.hint
+
+
+def test_a_schedule_whose_arguments_do_not_fit_is_told(i3tasks):
+    i3tasks(schedules=[Schedule("project.tasks", "add", "* * * * *", [1])])
+
+    assert "missing a required argument: 'b'" in found()["i3tasks.E033"].msg
+
+
+def test_a_wrong_expression_in_the_settings_is_told(i3tasks):
+    with override_settings(
+        I3TASKS=replace(settings.I3TASKS, schedules=[Schedule("project.tasks", "nothing", "soon")])
+    ):
+        assert "Write five fields" in found()["i3tasks.E030"].hint

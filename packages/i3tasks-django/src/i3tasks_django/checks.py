@@ -11,11 +11,12 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from i3tasks_core.config import AnyQueue
+from i3tasks_core.config import AnyQueue, Schedule
 from i3tasks_core.problems import Problem
 from i3tasks_core.registry import conflicts, registered
 from i3tasks_django import runtime
 from i3tasks_django.store.database import alias
+from i3tasks_django.task import find_task
 
 TAG = "i3tasks"
 _OLDEST_SQLITE = (3, 35, 0)
@@ -36,7 +37,14 @@ def problems() -> list[Problem]:
     """Everything that keeps i3tasks from working in this project."""
     found = runtime.problems()
     queues = () if found else settings.I3TASKS.queues
-    return [*found, *_project_problems(), *_database_problems(), *_task_problems(queues)]
+    schedules = () if found else settings.I3TASKS.schedules
+    return [
+        *found,
+        *_project_problems(),
+        *_database_problems(),
+        *_task_problems(queues),
+        *_schedule_problems(schedules),
+    ]
 
 
 def _project_problems() -> Iterator[Problem]:
@@ -128,6 +136,30 @@ def _task_problems(queues: Sequence[AnyQueue]) -> Iterator[Problem]:
                 message=f"is {task.queue_name!r}",
                 hint=f"write one of {', '.join(map(repr, sorted(names)))}, or add the queue to "
                 "I3TASKS.other_queues",
+            )
+
+
+def _schedule_problems(schedules: Sequence[Schedule]) -> Iterator[Problem]:
+    for index, schedule in enumerate(schedules):
+        field = f"I3TASKS.schedules[{index}]"
+        task = find_task(schedule.module_name, schedule.func_name)
+        if task is None:
+            yield Problem(
+                code="E032",
+                field=field,
+                message=f"names {schedule.full_name}, which is no task",
+                hint="write the module and the name of a function decorated with @task, in the tasks module "
+                "of an installed app",
+            )
+            continue
+        try:
+            task.check_arguments(tuple(schedule.args), dict(schedule.kwargs))
+        except TypeError as error:
+            yield Problem(
+                code="E033",
+                field=field,
+                message=f"cannot be called: {error}",
+                hint="write args and kwargs as the task takes them",
             )
 
 

@@ -20,6 +20,7 @@ from i3tasks_core.lease import Heart
 from i3tasks_core.problems import Problem, pubsub_problems, settings_problems
 from i3tasks_core.pubsub.clients import Clients
 from i3tasks_core.pubsub.publisher import Publisher
+from i3tasks_core.schedule_problems import schedule_problems
 from i3tasks_django import store
 from i3tasks_django.store.database import connection
 
@@ -98,7 +99,9 @@ def problems() -> list[Problem]:
     found = pubsub_problems(getattr(settings, "PUBSUB_CONFIG", None))
     config = getattr(settings, "I3TASKS", None)
     if isinstance(config, I3TasksSettings):
-        return found + settings_problems(config)
+        wrong = settings_problems(config)
+        # Queues and schedules must be readable before one can look into the schedules.
+        return found + (wrong or schedule_problems(config.schedules, [q.queue_name for q in config.queues]))
     missing = Problem(
         code="E009",
         field="I3TASKS",
