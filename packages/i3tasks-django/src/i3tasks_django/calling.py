@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,7 +28,7 @@ from i3tasks_django import store
 from i3tasks_django.delivery import metadata_of
 from i3tasks_django.handles import ChainHandle
 from i3tasks_django.models import TaskGroup
-from i3tasks_django.publishing import publish_on_commit
+from i3tasks_django.publishing import Ringer, publish_on_commit
 from i3tasks_django.runtime import runtime
 from i3tasks_django.store import Cancellation, Flow, NewExecution, Settlement
 from i3tasks_django.store.database import alias, connection, once_more_if_overtaken
@@ -74,10 +75,17 @@ def call_many(members: Iterable[Member]) -> int:
     """
     count = 0
     waiting = iter(members)
-    while batch := [_hurried_if_here(member) for member in islice(waiting, BATCH)]:
-        _write(lambda flow, batch=batch: [flow.enter(member, None) for member in batch])  # type: ignore[misc]
-        count += len(batch)
+    with Ringer() as ringer:
+        ring = publish_on_commit if connection().in_atomic_block else ringer.ring
+        while batch := [_hurried_if_here(member) for member in islice(waiting, BATCH)]:
+            _write(partial(_enter_all, batch), ring)
+            count += len(batch)
     return count
+
+
+def _enter_all(batch: list[Member], flow: Flow) -> None:
+    for member in batch:
+        flow.enter(member, None)
 
 
 def open_group(chain: Steps, total_count: int) -> TaskGroup:
@@ -146,8 +154,13 @@ class _Ran:
     doorbells: tuple[Envelope, ...] = ()
 
 
-def _write(gather: Callable[[Flow], T]) -> T:
-    """Write what is gathered in one transaction, and ring for it when that commits."""
+def _write(gather: Callable[[Flow], T], ring: Callable[[Sequence[Envelope]], None] | None = None) -> T:
+    """Write what is gathered in one transaction, and ring for it when that commits.
+
+    Args:
+        gather: says what to write.
+        ring: rings after the commit; by default the commit hook does.
+    """
 
     def write() -> tuple[T | None, Exception | None, tuple[Envelope, ...]]:
         with transaction.atomic(using=alias(), savepoint=False):
@@ -158,15 +171,18 @@ def _write(gather: Callable[[Flow], T]) -> T:
                 # Nothing is written yet: the caller's transaction may go on.
                 return None, refusal, ()
             doorbells = flow.write()
-            if not runtime().config.force_sync:
+            if ring is None and not is_here:
                 publish_on_commit(doorbells)
-                doorbells = ()
             return gathered, None, doorbells
 
+    is_here = runtime().config.force_sync
     gathered, refusal, doorbells = once_more_if_overtaken(write)
     if refusal is not None:
         raise refusal
-    _run_all(doorbells)
+    if is_here:
+        _run_all(doorbells)
+    elif ring is not None and doorbells:
+        ring(doorbells)
     return gathered  # type: ignore[return-value]
 
 

@@ -6,6 +6,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
 
 from django.db import transaction
 
@@ -32,13 +34,52 @@ class _Bell:
         self.envelopes: list[Envelope] = []
 
     def ring(self) -> None:
-        deadline = time.monotonic() + HOOK_PATIENCE
-        unheard: list[Envelope] = []
-        for batch in _parts(self.envelopes):
-            rung = publish(batch) if time.monotonic() < deadline else []
-            unheard += set(batch).difference(rung) if len(rung) < len(batch) else ()
-        if unheard:
-            store.postpone([envelope.try_id for envelope in unheard])  # the relay rings in our place
+        _postpone(_ring(self.envelopes))
+
+
+class Ringer:
+    """Rings for one batch of calls while the next one is written: for a caller who commits many in a row."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="i3tasks-ringer")
+        self._under_way: tuple[Future[list[Envelope]], list[Envelope]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._finish()
+        self._thread.shutdown()
+
+    def ring(self, envelopes: Sequence[Envelope]) -> None:
+        """Ring for what has just been committed. Raises nothing: what is not heard is left to the relay."""
+        self._finish()
+        batch = list(envelopes)
+        self._under_way = self._thread.submit(_ring, batch), batch
+
+    def _finish(self) -> None:
+        if self._under_way is None:
+            return
+        (ringing, batch), self._under_way = self._under_way, None
+        try:
+            _postpone(batch if ringing.exception() else ringing.result())
+        except Exception as error:  # noqa: BLE001 - the calls are recorded; the relay rings for them
+            events.PUBLISH_FAILED(queue="", count=len(batch), error=repr(error))
+
+
+def _ring(envelopes: list[Envelope]) -> list[Envelope]:
+    """Ring for these, for as long as a commit hook may take; those that nobody heard."""
+    deadline = time.monotonic() + HOOK_PATIENCE
+    unheard: list[Envelope] = []
+    for batch in _parts(envelopes):
+        rung = publish(batch) if time.monotonic() < deadline else []
+        unheard += set(batch).difference(rung) if len(rung) < len(batch) else ()
+    return unheard
+
+
+def _postpone(unheard: list[Envelope]) -> None:
+    if unheard:
+        store.postpone([envelope.try_id for envelope in unheard])  # the relay rings in our place
 
 
 def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
