@@ -16,8 +16,8 @@ from i3tasks_django.models import TaskExecutionTry
 def figures(rows: Rows, runs: Runs, kills: list[Kill]) -> str:
     states = [attempt.state for attempts in rows.tries.values() for attempt in attempts]
     successes = [[a.state for a in attempts].count("success") for attempts in rows.tries.values()]
-    given_up = _spread(_seconds(rows, kills, until=lambda lost, _: lost.finished_at))
-    run_again = _spread(_seconds(rows, kills, until=lambda _, after: after.started_at))
+    given_up = spread(_seconds(rows, kills, until=lambda lost, _: lost.finished_at))
+    run_again = spread(_seconds(rows, kills, until=lambda _, after: after.started_at))
     return (
         f"{len(rows.executions):,} tasks, {len(kills)} kills, {states.count('lost')} tries lost "
         f"({_lost_without_a_kill(rows, kills)} of them without a kill), "
@@ -56,7 +56,8 @@ def _pid(attempt: TaskExecutionTry) -> str:
     return attempt.worker.rpartition(":")[2]
 
 
-def _spread(seconds: list[float]) -> str:
+def spread(seconds: list[float]) -> str:
+    """Of some durations: the middle, what one in a hundred exceeds, and the longest."""
     if not seconds:
         return "of nothing"
     ordered = sorted(seconds)

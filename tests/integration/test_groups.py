@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.db import transaction
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
+import databases
 import messages
+from concurrency import at_once
 from i3tasks_core.states import TryState
 from i3tasks_django import ChainHandle, GroupError, ResultTimeout, UnknownQueue, chain, group, store
 from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
@@ -423,3 +428,75 @@ def test_a_member_settled_in_the_body_of_an_atomic_task_counts_with_it():
 
     assert counts(made) == ("success", 2, 0, 2, 2)
     assert messages.called()[-1] == "log_sent success 'sent'"
+
+
+class TestWhatWasBrokenOnce:
+    def test_two_cancels_at_once_count_missing_members_once(self):
+        for _ in range(10):
+            made = TaskGroup.create(callback=tasks.log_sent, total_count=3)
+            at_once(*[lambda made=made: TaskGroup.objects.get(pk=made.pk).cancel()] * 2)
+            assert counts(made) == ("cancelled", 0, 3, 0, 3)
+
+    def test_a_cancel_takes_what_a_members_end_has_called(self):
+        made = group(tasks.send, tasks.nothing).delay()
+        messages.deliver(ChainHandle(TaskExecution.objects.get(task_name="send").pk))
+
+        assert len(made.cancel().cancelled) == 2
+        assert messages.deliver_all() == 0
+
+    def test_an_on_failure_step_hears_the_same_of_a_group_and_of_a_task(self):
+        for step in (tasks.break_down.s("why"), group(tasks.break_down.s("why"))):
+            chain(tasks.nothing, step, on_failure=tasks.hear).delay()
+        messages.deliver_all()
+
+        heard = [row for row in messages.called() if row.startswith("hear")]
+        assert heard == ["hear success [['project.tasks.break_down', 'why']]"] * 2
+
+    def test_members_of_a_group_read_what_came_before_it(self):
+        chain(
+            tasks.add.s(20, 21), group(group(tasks.look_around), chain(tasks.nothing, tasks.nothing))
+        ).delay()
+        messages.deliver_all()
+
+        assert seen_by_look_around()["previous"] == ["project.tasks.add", "success", 41, "", ""]
+
+    def test_what_is_dispatched_is_what_was_written(self):
+        argument = [1]
+        signature = tasks.nest.s(argument)
+        argument.append({2})
+        signature.delay()
+
+        assert TaskExecution.objects.get().task_args == [[1]]
+
+    def test_a_group_cannot_be_an_argument_of_a_signature(self):
+        with pytest.raises(TypeError, match=r"pass it to \.delay\(\)"):
+            tasks.add.s(1, 2, __i3group__=None)
+
+    def test_the_first_error_is_shown_also_when_it_broke_the_callers_transaction(self, i3tasks):
+        i3tasks(force_sync=True)
+        with pytest.raises(Exception, match=r"division by zero|no such table"), transaction.atomic():
+            group(tasks.divide_in_the_database, tasks.nothing).delay()
+
+    def test_a_group_of_empty_groups_is_given_back_as_it_is(self):
+        assert group(group(), group()).delay().status == "success"
+
+    @pytest.mark.parametrize("wrong", [float("nan"), "5", [1]])
+    def test_a_timeout_that_is_no_number_is_refused(self, wrong):
+        with pytest.raises(ValueError, match="write a timedelta, seconds, or None"):
+            TaskGroup.create(total_count=1).wait(timeout=wrong)
+
+    def test_a_handle_is_made_again_from_the_text_of_its_id(self):
+        handle = tasks.add.delay(1, 2)
+        assert ChainHandle(str(handle.id)).state == "pending"
+
+
+def test_atomic_members_under_repeatable_read_cost_no_tries(database):
+    if database.vendor != "postgresql":
+        pytest.skip("SQLite has one isolation level")
+    level = {"isolation_level": IsolationLevel.REPEATABLE_READ}
+    with databases.current(replace(database, settings={**database.settings, "OPTIONS": level})):
+        made = TaskGroup.dispatch([tasks.look_and_wait.s(n) for n in range(6)])
+        handles = [ChainHandle(pk) for pk in TaskExecution.objects.values_list("pk", flat=True)]
+        at_once(*[lambda handle=handle: messages.deliver(handle) for handle in handles])
+        assert counts(made) == ("success", 6, 0, 6, 6)
+        assert TaskExecutionTry.objects.count() == 6

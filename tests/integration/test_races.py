@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
 import messages
+from concurrency import at_once
 from i3tasks_core import outcome
 from i3tasks_core.outcome import Error
 from i3tasks_django import store
@@ -22,27 +20,6 @@ pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
 LEASE = timedelta(seconds=60)
 ROUNDS = 25
-
-
-def at_once(*actions: Callable[[], Any]) -> list[Any]:
-    """Run the actions in threads that start together; their results in the same order."""
-    barrier = threading.Barrier(len(actions))
-    results: list[Any] = [None] * len(actions)
-
-    def run(index: int, action: Callable[[], Any]) -> None:
-        try:
-            barrier.wait(10)
-            results[index] = action()
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(actions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "two transactions wait for each other"
-    return results
 
 
 def claim(handle):

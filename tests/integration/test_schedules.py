@@ -112,7 +112,7 @@ def test_ticks_that_are_a_little_late_are_fired_one_by_one(schedule):
     row = schedule(Schedule("project.tasks", "nothing", "* * * * * *"))
     clock_stands(timedelta(seconds=5), row)
 
-    assert fire_due() in (5, 6)
+    assert 5 <= fire_due() <= 15
 
 
 def test_an_overlapping_run_is_passed_by_if_the_schedule_says_so(schedule):
@@ -261,7 +261,9 @@ def test_a_clock_that_was_put_back_fires_no_tick_twice(schedule):
 
 
 def test_many_beats_at_once_fire_each_tick_once(schedule):
-    row = schedule(*[Schedule("project.tasks", "nothing", "* * * * * *", name=f"s{n}") for n in range(20)])
+    row = schedule(
+        *[Schedule("project.tasks", "nothing", "* * * * * *", name=f"s{n}", misfire="all") for n in range(20)]
+    )
     for other in TaskSchedule.objects.all():
         clock_stands(timedelta(seconds=6), other)
     barrier, counts = threading.Barrier(4), []
@@ -322,3 +324,65 @@ def test_a_rolled_back_tick_is_due_again(schedule, monkeypatch):
 
     assert TaskSchedule.objects.get().next_run_at == before
     assert not TaskExecutionTry.objects.exists()
+
+
+class TestRowsThatAreInTheWay:
+    def test_very_many_unreadable_rows_keep_no_other(self, schedule):
+        row = schedule(EVERY_MINUTE)
+        past = store.database_now() - timedelta(minutes=5)
+        TaskSchedule.objects.bulk_create(
+            TaskSchedule(
+                key=f"broken {n}", task_path="a", task_name="b", cron="no", timezone="UTC", next_run_at=past
+            )
+            for n in range(120)
+        )
+        clock_stands(timedelta(minutes=2), row)
+
+        assert fire_due() == 1
+
+    def test_a_persons_schedule_of_the_same_name_stays(self, schedule, caplog):
+        other = schedule(EVERY_MINUTE)
+        TaskSchedule.objects.create(
+            key="mine", task_path="project.tasks", task_name="nothing", cron="0 0 1 1 *", timezone="UTC",
+            next_run_at=other.next_run_at,
+        )  # fmt: skip
+
+        row = schedule(Schedule("project.tasks", "log_sent", "* * * * *", name="mine"))
+
+        assert (row.source, row.task_name) == ("admin", "nothing")
+        assert "schedule_broken" in caplog.text
+
+    def test_a_paused_row_is_not_forgotten(self, schedule):
+        old = schedule(Schedule("project.tasks", "nothing", "* * * * *", name="old"))
+        clock_stands(timedelta(days=9), old)
+        TaskSchedule.objects.update(is_enabled=False)
+        schedule(EVERY_MINUTE)
+
+        assert not schedule(Schedule("project.tasks", "nothing", "* * * * *", name="old")).is_enabled
+
+    def test_an_unreadable_row_can_be_paused(self, schedule):
+        row = schedule(EVERY_MINUTE)
+        TaskSchedule.objects.update(cron="no")
+        row.refresh_from_db()
+
+        assert edit(row, is_enabled=False)
+
+    def test_calls_at_once_may_come_in_the_same_instant(self, schedule, monkeypatch):
+        row = schedule(EVERY_MINUTE)
+        now = store.database_now()
+        monkeypatch.setattr("i3tasks_django.store.tick.database_now", lambda: now)
+
+        fire_now(row)
+        fire_now(row)
+        assert TaskScheduleTick.objects.count() == 2
+
+    def test_a_run_before_the_last_one_counts_as_running(self, schedule):
+        row = schedule(Schedule("project.tasks", "nothing", "* * * * * *", overlap="skip"))
+        clock_stands(timedelta(seconds=2), row)
+        assert fire_due() == 1
+        TaskScheduleTick.objects.update(tick_at=F("tick_at") - timedelta(hours=1))
+        made = fire_now(row)
+        TaskExecution.objects.filter(pk=made.id).update(state="success")
+        clock_stands(timedelta(seconds=2), row)
+
+        assert fire_due() == 0

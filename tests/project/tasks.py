@@ -234,6 +234,24 @@ def look_around(task_metadata: TaskMetadata) -> dict[str, object]:
     }
 
 
+@task(bind=True)
+def hear(task_metadata: TaskMetadata) -> list[list[str]]:
+    return [[failure.task, failure.error_message] for failure in task_metadata.failures]
+
+
+@task
+def nest(value: list[object]) -> object:
+    return value
+
+
+@task(atomic=True)
+def look_and_wait(number: int) -> int:
+    """Its transaction has a snapshot from before the others' ends."""
+    Group.objects.count()
+    time.sleep(0.05)
+    return number
+
+
 @task(max_retries=0)
 def read(path: str) -> str:
     return Path(path).read_text()

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -416,6 +417,92 @@ class TestAWorker:
                 assert time.monotonic() - told_at < 4
             finally:
                 worker.end()
+
+
+class TestAWorkersSidecar:
+    @pytest.fixture(params=[["--health-port=0"], []], ids=["option", "variable"])
+    def worker(self, request, embedded_services):
+        variable = {} if request.param else {"I3TASKS_HEALTH_PORT": "0"}
+        worker = embedded_services.start("i3tasks_worker", "--queue=heavy", *request.param, **variable)
+        worker.says("service_started")
+        return worker
+
+    def test_tells_how_it_is_and_what_it_does(self, worker):
+        port = port_of(worker)
+
+        assert processes.get(port, "/health/live") == (200, {"status": "ok", "problems": []})
+        assert processes.get(port, "/health/ready") == (200, {"status": "ok", "problems": []})
+        assert processes.get(port, "/i3/tasks-health/")[1]["status"] == "ok"
+        assert tasks.add_heavy.delay(1, 2).result(timeout=30) == 3
+        status, figures = processes.get(port, "/metrics")
+        assert status == 200
+        assert b"\ni3tasks_tries_running 0.0\n" in figures
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_code() == 0
+
+    def test_is_there_only_on_request(self, embedded_services):
+        assert "health_port" not in embedded_services.worker().output
+
+    def test_is_not_ready_while_pubsub_does_not_answer(self, sqlite_session):
+        environment = databases.environment(sqlite_session, I3TASKS_HEALTH_PORT="0")
+        worker = processes.Process("i3tasks_worker", "--queue=heavy", environment=environment)
+        try:
+            worker.says("pull_failed")
+            port = port_of(worker)
+            assert processes.get(port, "/health/live")[0] == 200
+            status, found = processes.get(port, "/health/ready")
+            assert status == 503
+            assert found["problems"] == ["the last pull failed: PubSubUnavailable"]
+        finally:
+            worker.end()
+
+    @pytest.mark.parametrize("port", ["99999", "http", "-1"])
+    def test_on_a_port_that_is_none_is_named_in_one_line(self, sqlite_session, port):
+        environment = databases.environment(sqlite_session, I3TASKS_HEALTH_PORT=port)
+        done = run(environment, "i3tasks_worker", "--queue=heavy")
+
+        assert done.returncode == 1
+        expected = f"I3TASKS_HEALTH_PORT is {port!r}: write a whole number from 0 to 65535"
+        assert done.stderr == f"i3tasks-worker: {expected}\n"
+
+    @pytest.mark.parametrize("start", [["i3tasks_worker"], ["django", "i3tasks_worker"]], ids=" ".join)
+    def test_on_a_port_that_is_taken_is_named_in_one_line(self, sqlite_session, start):
+        with socket.create_server(("0.0.0.0", 0)) as other:
+            port = other.getsockname()[1]
+            environment = databases.environment(sqlite_session)
+            done = run(environment, *start, "--queue=heavy", f"--health-port={port}")
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.endswith("; set I3TASKS_HEALTH_PORT to a free one\n")
+
+    @pytest.mark.parametrize("port", ["-1", "99999"])
+    def test_the_command_refuses_a_port_that_is_none(self, sqlite_session, port):
+        done = run(databases.environment(sqlite_session), "django", "i3tasks_worker", f"--health-port={port}")
+
+        assert done.returncode == 1
+        assert done.stderr == f"CommandError: --health-port is {port}: write a whole number from 0 to 65535\n"
+
+
+def test_a_project_without_a_beat_is_kept_going_by_its_worker(embedded_services):
+    worker = embedded_services.worker()
+
+    handle = tasks.add_heavy.using(run_after=timedelta(seconds=1)).delay(1, 2)
+
+    assert handle.result(timeout=40) == 3
+    worker.signal(signal.SIGTERM)
+    assert worker.exit_code() == 0
+    assert "pass_failed" not in worker.output
+
+
+def test_the_beats_figures_count_its_passes(embedded_services):
+    port = port_of(embedded_services.beat())
+
+    def figures():
+        return processes.get(port, "/metrics")[1].decode()
+
+    processes.wait_until(lambda: "\ni3tasks_passes_total 2.0\n" in figures(), 20)
+    assert "\ni3tasks_passes_failed_total 0.0\n" in figures()
 
 
 class TestTheCommand:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from i3tasks_core import identifiers
-from i3tasks_core.identifiers import uuid7
+from i3tasks_core.identifiers import uuid7, uuid7_at
 
 
 def at(monkeypatch, milliseconds, random=b"\x00" * 8, nanoseconds=0):
@@ -69,3 +70,28 @@ def test_a_later_one_sorts_later_whatever_the_dice(monkeypatch, later_by):
 
 def test_ten_thousand_are_all_different():
     assert len({uuid7() for _ in range(10_000)}) == 10_000
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 245, 999, 1_000, 123_456, 999_999])
+def test_the_smallest_of_a_moment_parts_the_earlier_from_the_later(monkeypatch, microsecond):
+    moment = datetime(2026, 5, 4, 3, 2, 1, microsecond, tzinfo=UTC)
+    since_1970 = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+    bound = uuid7_at(moment)
+    before = at(monkeypatch, 0, b"\xff" * 8, (since_1970 - 1) * 1_000)
+    after = at(monkeypatch, 0, b"\x00" * 8, since_1970 * 1_000)
+
+    assert before < bound <= after
+    assert before.hex < bound.hex <= after.hex
+    assert (bound.version, bound.variant) == (7, uuid.RFC_4122)
+
+
+def test_the_smallest_of_a_moment_is_the_same_in_every_time_zone():
+    moment = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+
+    assert uuid7_at(moment) == uuid7_at(moment.astimezone(timezone(timedelta(hours=-9))))
+
+
+def test_no_id_is_smaller_than_that_of_a_moment_before_1970():
+    assert uuid7_at(datetime(1, 1, 1, tzinfo=UTC)) == uuid7_at(datetime(1970, 1, 1, tzinfo=UTC))
+    assert uuid7_at(datetime(1, 1, 1, tzinfo=UTC)) < uuid7()

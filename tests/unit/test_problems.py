@@ -57,13 +57,14 @@ def test_the_documented_defaults():
         "health_pending_age_seconds_threshold": 300,
         "beat_token": None,
         "lease": timedelta(seconds=60),
+        "autoclean_older_than": None,
     }
 
 
 def test_our_own_parameters_are_keyword_only():
     keyword_only = [field.name for field in fields(I3TasksSettings) if field.kw_only]
 
-    assert keyword_only == ["beat_token", "lease"]
+    assert keyword_only == ["beat_token", "lease", "autoclean_older_than"]
     assert I3TasksSettings("tasks.shop", DEFAULT, (HEAVY,), (), True, 5).default_max_retries == 5
 
 
@@ -225,6 +226,21 @@ def test_a_lease_is_a_timedelta_of_a_second_or_more(lease):
     assert found(lease=lease) == {("E015", "I3TASKS.lease")}
 
 
+@pytest.mark.parametrize(
+    "retention",
+    ["30d", 30, 0, False, timedelta(0), timedelta(seconds=59), timedelta(days=-30), timedelta.max],
+)
+def test_a_retention_is_a_timedelta_of_a_minute_or_more(retention):
+    assert found(autoclean_older_than=retention) == {("E034", "I3TASKS.autoclean_older_than")}
+
+
+@pytest.mark.parametrize(
+    "retention", [None, timedelta(minutes=1), timedelta(days=30), timedelta(days=36_500)]
+)
+def test_a_retention_that_will_do(retention):
+    assert found(autoclean_older_than=retention) == set()
+
+
 @pytest.mark.parametrize("name", ["force_sync", "run_queue_create_command_on_startup"])
 @pytest.mark.parametrize("value", [1, 0, None, "True", []])
 def test_a_flag_is_true_or_false(name, value):
@@ -285,7 +301,7 @@ anything = st.recursive(
 @given(st.fixed_dictionaries({field.name: anything for field in fields(I3TasksSettings)}))
 def test_whatever_stands_in_the_settings_nothing_is_raised(values):
     for problem in settings_problems(I3TasksSettings(**values)):
-        assert problem.code.startswith("E01")
+        assert problem.code.startswith("E01") or problem.code == "E034"
         assert problem.field.startswith("I3TASKS.")
 
 

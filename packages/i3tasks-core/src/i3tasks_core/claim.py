@@ -57,6 +57,8 @@ class Lineage(Protocol):
     def previous(self) -> Any: ...
     @property
     def group(self) -> Any: ...
+    @property
+    def failures(self) -> list[Any]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +85,14 @@ class TaskMetadata:
 
     @property
     def parent(self) -> UUID | None:
-        """The id of the call before this one in its chain; None for the first one and after a group."""
+        """The id of the call before this one; None for the first one and after a group."""
         return self.lineage.parent
 
     @property
     def previous(self) -> Any:
-        """The call before this one in its chain; None for the first one and after a group.
+        """The call before this one; None for the first one and after a group.
+
+        For the members of a group it is what came before the group.
 
         It has ``id``, ``task``, ``state``, ``result``, ``error_class`` and ``error_message``.
         """
@@ -101,3 +105,11 @@ class TaskMetadata:
         Its ``results()`` and ``failures()`` say how the members ended.
         """
         return self.lineage.group
+
+    @property
+    def failures(self) -> list[Any]:
+        """In an ``on_failure`` step: the calls that failed, of a task or chain one, of a group all of them.
+
+        Each has ``id``, ``task``, ``args``, ``kwargs``, ``state``, ``error_class`` and ``error_message``.
+        """
+        return self.lineage.failures

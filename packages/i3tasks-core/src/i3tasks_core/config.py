@@ -111,6 +111,7 @@ class I3TasksSettings:
             with ``EMULATOR`` or ``DEBUG``.
         lease: a worker that falls silent for this long loses its tries to others. Heartbeats come four
             to a lease and scans for lost tries six, so a killed worker's task runs again within 1.2 leases.
+        autoclean_older_than: what ended longer ago is deleted, a little every minute; None keeps everything.
     """
 
     namespace: str
@@ -127,6 +128,7 @@ class I3TasksSettings:
     health_pending_age_seconds_threshold: int = 300
     beat_token: str | None = field(default=None, kw_only=True)
     lease: timedelta = field(default=timedelta(seconds=60), kw_only=True)
+    autoclean_older_than: timedelta | None = field(default=None, kw_only=True)
 
     @property
     def queues(self) -> tuple[AnyQueue, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
 
@@ -20,3 +22,15 @@ def uuid7() -> uuid.UUID:
     fraction = (nanoseconds << 12) // 1_000_000
     low = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
     return uuid.UUID(int=milliseconds << 80 | _VERSION_7 | fraction << 64 | _VARIANT | low)
+
+
+def uuid7_at(moment: datetime) -> uuid.UUID:
+    """The smallest id of that moment: every id made earlier is smaller, every id made later is not.
+
+    Args:
+        moment: an aware datetime; 1970 stands in for what is before it.
+    """
+    microseconds = max(0, (moment - _EPOCH) // timedelta(microseconds=1))
+    milliseconds, rest = divmod(microseconds, 1_000)
+    fraction = (rest << 12) // 1_000
+    return uuid.UUID(int=milliseconds << 80 | _VERSION_7 | fraction << 64 | _VARIANT)

@@ -17,6 +17,7 @@ from i3tasks_core.config import AnyQueue, PullQueue, PushQueue, Schedule
 _HOST = re.compile(r"[^\s/:]+:\d{1,5}")
 _MOST = 1_000_000
 _LEASES = (timedelta(seconds=1), timedelta(days=1))
+_RETENTIONS = (timedelta(minutes=1), timedelta(days=36_500))
 _PUBSUB_FIELDS = ("EMULATOR", "HOST", "PROJECT_ID", "CREDENTIALS")
 
 
@@ -203,6 +204,18 @@ def _number_problems(given: Any) -> Iterator[Problem]:
             message=f"is {given.lease!r}",
             hint="write a timedelta from a second to a day, e.g. timedelta(seconds=60)",
         )
+    if not _is_retention(given.autoclean_older_than):
+        yield Problem(
+            code="E034",
+            field="I3TASKS.autoclean_older_than",
+            message=f"is {given.autoclean_older_than!r}",
+            hint="write a timedelta from a minute to 36,500 days, e.g. timedelta(days=30), or None to keep "
+            "everything",
+        )
+
+
+def _is_retention(value: Any) -> bool:
+    return value is None or (isinstance(value, timedelta) and _RETENTIONS[0] <= value <= _RETENTIONS[1])
 
 
 def _flag_problems(given: Any) -> Iterator[Problem]:

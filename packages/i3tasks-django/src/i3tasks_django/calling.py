@@ -62,8 +62,7 @@ def dispatch(member: Member, group: Any) -> ChainHandle | TaskGroup:
     first = _write(lambda flow: flow.enter(_hurried_if_here(member), group_id))
     if not isinstance(first, TaskGroup):
         return ChainHandle(first.id)
-    if first.total_count == 0 or runtime().config.force_sync:
-        first.refresh_from_db()
+    first.refresh_from_db()  # it may have ended by now, when it is empty or runs here
     return first
 
 
@@ -197,12 +196,10 @@ def _ring(doorbells: tuple[Envelope, ...]) -> None:
 
 def _run_all(doorbells: Iterable[Envelope]) -> None:
     """Run what these ring for and everything that follows from it, then raise the first of the errors."""
-    current = runtime()
     waiting = deque(doorbells)
     error: BaseException | None = None
     while waiting:
-        bell = waiting.popleft()
-        for claim in store.claim([bell], lease=current.config.lease, worker=current.worker_name):
+        for claim in _claimed(waiting.popleft(), error):
             ran = _run(claim, registry.find(claim.task_path, claim.task_name))
             waiting.extend(ran.doorbells)
             error = error or ran.error
@@ -210,6 +207,17 @@ def _run_all(doorbells: Iterable[Envelope]) -> None:
                 raise error  # Ctrl+C and the like
     if error is not None:
         raise error
+
+
+def _claimed(bell: Envelope, error: BaseException | None) -> list[Claim]:
+    """Its claim; after an error that has broken the caller's transaction there is none, but that error."""
+    current = runtime()
+    try:
+        return store.claim([bell], lease=current.config.lease, worker=current.worker_name)
+    except Exception:
+        if error is not None:
+            raise error from None
+        raise
 
 
 def _run(claim: Claim, task: TaskDefinition | None) -> _Ran:

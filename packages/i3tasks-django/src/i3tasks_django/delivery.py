@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -30,6 +31,7 @@ from i3tasks_django.store.database import (
     connection,
     discard_open_transactions,
     drop_dead_connections,
+    is_overtaken,
 )
 
 
@@ -173,7 +175,28 @@ class Delivery:
         return runner.run(claim, task, metadata_of(claim)), None
 
     def _run_atomic(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
-        """The same, but a success is written in the body's own transaction; anything else undoes the body."""
+        """The same, but a success is written in the body's own transaction; anything else undoes the body.
+
+        A body that succeeded and was undone by another transaction at its end runs again at once: under
+        REPEATABLE READ a group's counter alone would use up its members' tries.
+        """
+        deadline = time.monotonic() + self._runtime.patience
+        while True:
+            ended, settlement, error = self._run_in_transaction(claim, task)
+            if error is None:
+                return ended, settlement if ended.state is TryState.SUCCESS else None
+            # The commit may have taken effect although its answer was lost.
+            if ended.state is TryState.SUCCESS and store.was_settled(claim, ended):
+                return ended, Settlement(is_ours=True)
+            is_undone = ended.state is TryState.SUCCESS and is_overtaken(error)
+            if not is_undone or time.monotonic() > deadline:
+                return ended if ended is _left_open else runner.after_error(error, claim, task), None
+            time.sleep(random.uniform(0.0, 0.1))  # noqa: S311 - not a secret
+
+    def _run_in_transaction(
+        self, claim: Claim, task: TaskDefinition
+    ) -> tuple[Outcome, Settlement, Exception | None]:
+        """How the body ended, what settling came to, and the database's error, or Django's, about both."""
         ended, settlement = outcome.succeeded(None), store.STALE
         try:
             with transaction.atomic(using=alias(), durable=True):
@@ -188,13 +211,9 @@ class Delivery:
                     raise _RolledBack  # noqa: TRY301 - it leaves the transaction, which is all it is for
         except _RolledBack:
             pass
-        except Exception as error:  # noqa: BLE001 - the database's, or Django's about blocks the task has left
-            # The commit may have taken effect although its answer was lost.
-            if ended.state is TryState.SUCCESS and store.was_settled(claim, ended):
-                return ended, Settlement(is_ours=True)
-            if ended is not _left_open:
-                ended = runner.after_error(error, claim, task)
-        return ended, settlement if ended.state is TryState.SUCCESS else None
+        except Exception as error:  # noqa: BLE001 - also Django's about blocks that the task has left
+            return ended, settlement, error
+        return ended, settlement, None
 
     def _without_task(self, claim: Claim) -> Verdict:
         events.TRY_UNREGISTERED(**claim.facts)

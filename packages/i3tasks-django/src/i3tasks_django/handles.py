@@ -23,8 +23,8 @@ class ChainHandle:
         refused: tasks that ``then()`` could not add, because the chain had ended badly.
     """
 
-    def __init__(self, execution_id: UUID) -> None:
-        self.id = execution_id
+    def __init__(self, execution_id: UUID | str) -> None:
+        self.id = execution_id if isinstance(execution_id, UUID) else UUID(execution_id)
         self.refused: tuple[str, ...] = ()
         self._execution: TaskExecution | None = None
 

@@ -50,9 +50,13 @@ class Lineage:
     def __init__(self, execution_id: UUID) -> None:
         self._execution_id = execution_id
 
-    @property
+    @cached_property
     def parent(self) -> UUID | None:
-        return self._links.chained_from_id
+        """For the first step of a group's member that is what came before the group."""
+        at: TaskExecution | TaskGroup | None = self._links
+        while at is not None and at.chained_from_id is None and at.joins_group_id is None:
+            at = None if at.task_group_id is None else _groups().filter(pk=at.task_group_id).first()
+        return None if at is None else at.chained_from_id
 
     @cached_property
     def previous(self) -> Previous | None:
@@ -65,15 +69,20 @@ class Lineage:
     def group(self) -> TaskGroup | None:
         # A step that a group has called asks about that group, also where it belongs to another one.
         wanted = self._links.joins_group_id or self._links.task_group_id
-        return None if wanted is None else TaskGroup.objects.using(alias()).filter(pk=wanted).first()
+        return None if wanted is None else _groups().filter(pk=wanted).first()
+
+    @cached_property
+    def failures(self) -> list[Failure]:
+        links = self._links
+        if not links.after_failure:
+            return []
+        if links.joins_group_id is not None:
+            return failures(self.group) if self.group is not None else []
+        return _failures(pk=links.chained_from_id)
 
     @cached_property
     def _links(self) -> TaskExecution:
-        return (
-            _executions()
-            .only("chained_from_id", "joins_group_id", "task_group_id")
-            .get(pk=self._execution_id)
-        )
+        return _executions().defer("chain", "task_args", "task_kwargs").get(pk=self._execution_id)
 
 
 def results(group: TaskGroup) -> list[Any]:
@@ -92,9 +101,11 @@ def results(group: TaskGroup) -> list[Any]:
 
 def failures(group: TaskGroup) -> list[Failure]:
     """See ``TaskGroup.failures``; those of groups within the group are among them."""
-    ended_badly = (ExecutionState.FAILED, ExecutionState.CANCELLED)
-    wanted = {"task_group__in": _with_inner(group), "state__in": ended_badly}
-    found = _executions().filter(**wanted).order_by("pk")
+    return _failures(task_group__in=_with_inner(group))
+
+
+def _failures(**of: Any) -> list[Failure]:
+    wanted = {**of, "state__in": (ExecutionState.FAILED, ExecutionState.CANCELLED)}
     errors = _last_tries(**{f"task_execution__{name}": value for name, value in wanted.items()})
     return [
         Failure(
@@ -103,10 +114,10 @@ def failures(group: TaskGroup) -> list[Failure]:
             args=execution.task_args,
             kwargs=execution.task_kwargs,
             state=ExecutionState(execution.state),
-            error_class=errors[execution.pk].error_class,
-            error_message=errors[execution.pk].error_message,
+            error_class=errors[execution.pk].error_class if execution.pk in errors else "",
+            error_message=errors[execution.pk].error_message if execution.pk in errors else "",
         )
-        for execution in found
+        for execution in _executions().filter(**wanted).defer("chain").order_by("pk")
     ]
 
 
@@ -121,14 +132,15 @@ def _with_inner(group: TaskGroup) -> list[UUID]:
 
 
 def _previous(execution: TaskExecution) -> Previous:
-    last = _last_tries(task_execution=execution)[execution.pk]
+    last = _last_tries(task_execution=execution).get(execution.pk)
+    has_failed = last is not None and last.state != TryState.SUCCESS
     return Previous(
         id=execution.pk,
         task=execution.full_name,
         state=ExecutionState(execution.state),
-        result=last.result.result if hasattr(last, "result") else None,
-        error_class="" if last.state == TryState.SUCCESS else last.error_class,
-        error_message="" if last.state == TryState.SUCCESS else last.error_message,
+        result=last.result.result if last is not None and hasattr(last, "result") else None,
+        error_class=last.error_class if last is not None and has_failed else "",
+        error_message=last.error_message if last is not None and has_failed else "",
     )
 
 
@@ -139,3 +151,7 @@ def _last_tries(**wanted: Any) -> dict[UUID, TaskExecutionTry]:
 
 def _executions() -> QuerySet[TaskExecution]:
     return TaskExecution.objects.using(alias())
+
+
+def _groups() -> QuerySet[TaskGroup]:
+    return TaskGroup.objects.using(alias()).defer("chain")

@@ -1,14 +1,17 @@
-"""One pass: fire the schedules that are due, ring for tries whose doorbell is due, rescue lost ones.
+"""One pass: fire the schedules that are due, rescue lost tries, ring where the doorbell is due, clean up.
 
 Safe to run anywhere, any number of times at once.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from i3tasks_core import events
 from i3tasks_core.envelope import Envelope
+from i3tasks_core.errors import PubSubError
 from i3tasks_django import store
 from i3tasks_django.delivery import rescue
 from i3tasks_django.publishing import publish_declaring
@@ -20,6 +23,12 @@ RELAY_MOST = 2_000
 """Tries that one pass looks at; the beat makes a pass a second."""
 
 RESCUE_MOST = 200
+RESCUE_BUDGET = 5.0
+"""Seconds after which a pass begins no further rescue: on a slow database it would be taken for hanging."""
+
+CLEAN_EVERY = 60.0
+CLEAN_BUDGET = 2.0
+"""Seconds after which a pass begins no further batch; the next one goes on there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,22 +38,55 @@ class Pass:
     fired_count: int
     published_count: int
     rescued_count: int
+    cleaned_count: int
 
 
-def maintain(*, rescuing: bool = True) -> Pass:
+class Cleaner:
+    """The clean-up, a little once a minute: it remembers where it stopped."""
+
+    def __init__(self) -> None:
+        self._cleaned_at = float("-inf")
+        self._batches: Iterator[store.Cleaned] | None = None
+
+    def clean(self) -> int:
+        """Delete for two seconds, if the settings ask for it and it is time again; how many rows."""
+        older_than = runtime().config.autoclean_older_than
+        began_at = time.monotonic()
+        if older_than is None or began_at - self._cleaned_at < CLEAN_EVERY:
+            return 0
+        self._cleaned_at = began_at
+        batches, self._batches = self._batches or store.clean(older_than), None
+        cleaned_count = 0
+        for cleaned in batches:
+            cleaned_count += cleaned.count
+            if time.monotonic() - began_at > CLEAN_BUDGET:
+                self._batches = batches
+                break
+        return cleaned_count
+
+
+def maintain(*, rescuing: bool = True, cleaner: Cleaner | None = None) -> Pass:
     """One pass.
 
     Args:
         rescuing: also look for lost tries; the beat does so six times a lease.
+        cleaner: whoever makes many passes keeps one; without it this pass cleans up from the start.
     """
     fired_count = fire_due()
     rescued_count = rescue_lost() if rescuing else 0
-    return Pass(fired_count=fired_count, rescued_count=rescued_count, published_count=relay())
+    published_count = relay()
+    return Pass(
+        fired_count=fired_count,
+        rescued_count=rescued_count,
+        published_count=published_count,
+        cleaned_count=(cleaner or Cleaner()).clean(),
+    )
 
 
 def relay() -> int:
     """Ring for what is due, and give back how often."""
     published_count = moved_count = 0
+    _open_publisher()
     # While Pub/Sub is known to be away nothing is reserved, so nothing has to wait out its distance later.
     while moved_count < RELAY_MOST and not runtime().publisher.breaker.is_open:
         wanted, reserved_count = store.due_doorbells(RELAY_BATCH)
@@ -57,10 +99,23 @@ def relay() -> int:
     return published_count
 
 
+def _open_publisher() -> None:
+    """Before anything is reserved: what a beat reserves and is killed before it rings for comes later."""
+    publisher = runtime().publisher
+    try:
+        if not publisher.breaker.is_open:
+            publisher.open()
+    except PubSubError as error:
+        events.PUBLISH_FAILED(queue="", count=0, error=str(error))
+
+
 def rescue_lost() -> int:
     """Settle as lost what silent workers hold, and give back how many."""
     rescued_count = 0
+    deadline = time.monotonic() + RESCUE_BUDGET
     for try_id in store.expired(RESCUE_MOST):
+        if time.monotonic() > deadline:
+            break
         try:
             rescued_count += rescue(try_id)
         except Exception as error:  # noqa: BLE001 - one try that cannot be rescued must not keep the others

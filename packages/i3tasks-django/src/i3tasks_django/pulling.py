@@ -5,23 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 from django.db import connections
 
 from i3tasks_core import events, names
 from i3tasks_core.config import PullQueue
-from i3tasks_core.errors import I3TasksError
+from i3tasks_core.errors import I3TasksError, PubSubError
 from i3tasks_core.pubsub.subscriber import Received, Subscriber
-from i3tasks_core.worker import Worker
+from i3tasks_core.worker import LONG_POLL, Worker
+from i3tasks_django.beating import SideBeat, pubsub_is_away
 from i3tasks_django.delivery import Delivery
 from i3tasks_django.publishing import declare, declare_in_background
 from i3tasks_django.runtime import Runtime, runtime
-from i3tasks_django.service import CannotStart, environment_number
+from i3tasks_django.service import HIGHEST_PORT, CannotStart, environment_number
+from i3tasks_django.sidecar import serve_health
 from i3tasks_django.signals import StopRequest
 
 CONCURRENCY = 8
 GRACE = 8
 """Seconds: Cloud Run and docker stop kill ten seconds after SIGTERM."""
+
+PORT = "I3TASKS_HEALTH_PORT"
+HANGING_AFTER = LONG_POLL + 20.0
+"""Seconds after which a pull is taken for one that never ends."""
 
 
 class NotAPullQueue(I3TasksError, ValueError):
@@ -47,12 +54,13 @@ def pull_queue(queue_name: str) -> PullQueue:
     return queue
 
 
-def work(queue_name: str | None, concurrency: int | None) -> int:
+def work(queue_name: str | None, concurrency: int | None, health_port: int | None = None) -> int:
     """Run the worker that the options ask for: the service's and ``manage.py i3tasks_worker``'s.
 
     Args:
         queue_name: None takes ``I3TASKS_QUEUE``.
         concurrency: None takes ``I3TASKS_CONCURRENCY``, or 8.
+        health_port: None takes ``I3TASKS_HEALTH_PORT``, or runs without the sidecar.
 
     Environment: ``I3TASKS_GRACE_SECONDS`` too.
 
@@ -60,17 +68,20 @@ def work(queue_name: str | None, concurrency: int | None) -> int:
         The exit code.
 
     Raises:
-        CannotStart: no queue is named, or a number is none.
+        CannotStart: no queue is named, a number is none, or the port is taken.
         UnknownQueue: the settings list no such queue.
         NotAPullQueue: it is a push queue.
     """
     name = queue_name or os.environ.get("I3TASKS_QUEUE")
     if not name:
         raise CannotStart("no queue is named: write --queue=NAME or set I3TASKS_QUEUE")
+    if health_port is None and os.environ.get(PORT):
+        health_port = environment_number(PORT, 0, most=HIGHEST_PORT)
     return run_worker(
         pull_queue(name),
         concurrency=concurrency or environment_number("I3TASKS_CONCURRENCY", CONCURRENCY, least=1),
         grace=environment_number("I3TASKS_GRACE_SECONDS", GRACE),
+        health_port=health_port,
     )
 
 
@@ -83,6 +94,8 @@ class DeclaredFirst(Subscriber):
     def __init__(self, current: Runtime, queue: PullQueue) -> None:
         super().__init__(current.clients, _subscription(current, queue))
         self._is_tried = threading.Event()
+        self._pulling_since: float | None = None
+        self._failure: str | None = None
 
     def declare(self) -> None:
         """Declare everything in the background, as every serving process does when it starts."""
@@ -90,7 +103,27 @@ class DeclaredFirst(Subscriber):
 
     def pull(self, max_messages: int, timeout: float) -> list[Received]:
         self._is_tried.wait()
-        return super().pull(max_messages, timeout)
+        self._pulling_since = time.monotonic()
+        try:
+            received = super().pull(max_messages, timeout)
+        except PubSubError as error:
+            self._failure = type(error).__name__
+            raise
+        finally:
+            self._pulling_since = None
+        self._failure = None
+        return received
+
+    def hangs(self) -> str | None:
+        """A health check: whether a pull takes longer than any does."""
+        since = self._pulling_since
+        lasts = 0.0 if since is None else time.monotonic() - since
+        return f"a pull has not ended for {lasts:.0f} s" if lasts > HANGING_AFTER else None
+
+    def fails(self) -> str | None:
+        """A health check: what became of the last pull."""
+        failure = self._failure
+        return f"the last pull failed: {failure}" if failure else None
 
     def close(self) -> None:
         super().close()
@@ -121,35 +154,60 @@ def make_worker(queue: PullQueue, source: Subscriber, concurrency: int) -> Worke
     )
 
 
-def run_worker(queue: PullQueue, *, concurrency: int = CONCURRENCY, grace: float = GRACE) -> int:
+def run_worker(
+    queue: PullQueue,
+    *,
+    concurrency: int = CONCURRENCY,
+    grace: float = GRACE,
+    health_port: int | None = None,
+) -> int:
     """Work until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
     Args:
         queue: whose messages to pull.
         concurrency: tries at a time.
         grace: seconds the running tries are given at the end.
+        health_port: where the health sidecar listens; None runs without it.
 
     Returns:
         The exit code.
+
+    Raises:
+        CannotStart: the port is taken.
     """
     source = DeclaredFirst(runtime(), queue)
     worker = make_worker(queue, source, concurrency)
+    beat = SideBeat()
     stopping = StopRequest()
+    detail = f"queue={queue.queue_name} concurrency={concurrency}"
+    if health_port is not None:
+        detail += f" health_port={_serve_health(health_port, worker, source, beat)}"
     source.declare()
     worker.start()
-    detail = f"queue={queue.queue_name} concurrency={concurrency}"
+    beat.start()
     events.SERVICE_STARTED(service="worker", detail=detail)
     while not stopping.wait(1.0) and worker.is_alive():
         pass
     events.SERVICE_STOPPING(service="worker", detail=detail)
     code = 0 if stopping.is_set() else 1
+    beat.stop()
     left = worker.stop(grace)
     events.SERVICE_STOPPED(service="worker", running_count=left)
     if left:
         # Threads cannot be stopped: only the process's end frees their leases for others.
         sys.stdout.flush()
         os._exit(code)
+    beat.join(1.0)  # a pass takes milliseconds; one that hangs must not keep the process
     return code
+
+
+def _serve_health(port: int, worker: Worker, source: DeclaredFirst, beat: SideBeat) -> int:
+    def is_live() -> str | None:
+        return source.hangs() if worker.is_alive() else "the pull loop has ended"
+
+    return serve_health(
+        port, PORT, is_live=is_live, ready=[source.fails, pubsub_is_away], metrics=beat.metrics
+    )
 
 
 def _subscription(current: Runtime, queue: PullQueue) -> str:

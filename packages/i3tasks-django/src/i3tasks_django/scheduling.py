@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -42,14 +43,16 @@ class _Plan:
 
 def fire_due() -> int:
     """Fire every tick that is due, and give back how many; any number of processes may do so at once."""
-    others = _declared()
+    passed_by = set(_declared())
     fired_count = 0
     deadline = time.monotonic() + BUDGET
     while time.monotonic() < deadline:
-        seen, fired = resilient("tick", lambda: _fire_batch(others), patience=4.0)
-        fired_count += fired
-        if seen < BATCH:
+        done = resilient("tick", partial(_fire_batch, passed_by), patience=4.0)
+        fired_count += done.fired_count
+        if done.due_count < BATCH:
             break
+        # Rows that cannot be read stay due; they must not stand in the way of all others.
+        passed_by = passed_by | done.broken
     return fired_count
 
 
@@ -59,7 +62,7 @@ def fire_now(row: TaskSchedule) -> NewExecution:
         flow = Flow()
         made = _call(row, flow)
         publish_on_commit(flow.write())
-        store.record_ticks([(row.pk, store.database_now(), made.id)])
+        store.record_ticks([(row.pk, store.free_moment(row), made.id)])
     return made
 
 
@@ -105,22 +108,34 @@ def _declared() -> list[int]:
     global _done  # noqa: PLW0603 - belongs to the process's one runtime
     with _lock:
         if _done is None or _done[0] is not runtime():
-            _done = (runtime(), store.declare(entries()))
+            declared = store.declare(entries())
+            for key in declared.taken:
+                events.SCHEDULE_BROKEN(schedule=key, error="a person's schedule in the admin has this name")
+            _done = (runtime(), declared.others)
         return _done[1]
 
 
-def _fire_batch(others: list[int]) -> tuple[int, int]:
-    """How many schedules were due, and how many ticks of them were fired."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """One batch: how many schedules were due, how many ticks fired, which rows are unreadable."""
+
+    due_count: int = 0
+    fired_count: int = 0
+    broken: frozenset[int] = frozenset()
+
+
+def _fire_batch(passed_by: Collection[int]) -> _Batch:
     with transaction.atomic(using=alias()):
-        found = store.due_schedules(BATCH, without=others)
+        found = store.due_schedules(BATCH, without=passed_by)
         if not found:
-            return 0, 0
+            return _Batch()
         plans = [plan for item in found if (plan := _plan(item)) is not None]
         flow = Flow()
         fired = [(plan.row.pk, tick_at, made.id) for plan, tick_at, made in _fire(plans, flow)]
         publish_on_commit(flow.write())
         store.record_ticks(fired)
-    return len(found), len(fired)
+    broken = {item.row.pk for item in found} - {plan.row.pk for plan in plans}
+    return _Batch(due_count=len(found), fired_count=len(fired), broken=frozenset(broken))
 
 
 def _plan(item: DueSchedule) -> _Plan | None:

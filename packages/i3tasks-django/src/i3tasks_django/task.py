@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -24,6 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _METADATA = "task_metadata"
+_GROUP = "__i3group__"
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -91,7 +93,8 @@ class Task(Generic[P, R]):
         from i3tasks_django.calling import dispatch
 
         group = _taken_group(kwargs)
-        return cast("ChainHandle", dispatch(self.s(*args, **kwargs).member(), group))
+        self.check_arguments(args, kwargs)
+        return cast("ChainHandle", dispatch(Signature(self, args, kwargs).member(), group))
 
     async_run = delay
 
@@ -119,8 +122,11 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: the arguments do not fit the function, or one of them is not JSON.
         """
+        if _GROUP in kwargs:
+            raise TypeError(f"{_GROUP} is no argument of the call: pass it to .delay()")
         self.check_arguments(args, kwargs)
-        return Signature(self, args, kwargs)
+        # A copy: what is dispatched later, perhaps twice, is what was written here.
+        return Signature(self, deepcopy(args), deepcopy(kwargs))
 
     def build_chain(self, /, *args: P.args, **kwargs: P.kwargs) -> Chain:
         """A chain that begins with this call; nothing is dispatched."""
@@ -220,7 +226,8 @@ class Task(Generic[P, R]):
         for index, given in enumerate(calls):
             try:
                 args, kwargs = _arguments(given)
-                yield self.s(*args, **kwargs).member()
+                self.check_arguments(args, kwargs)
+                yield Signature(self, args, kwargs).member()
             except TypeError as error:
                 written = index // BATCH * BATCH
                 raise ArgumentError(
@@ -268,7 +275,7 @@ def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signat
 
 def _taken_group(kwargs: dict[str, Any]) -> TaskGroup | None:
     """The group among the keyword arguments; it is not one of the function's."""
-    group: TaskGroup | None = kwargs.pop("__i3group__", None)
+    group: TaskGroup | None = kwargs.pop(_GROUP, None)
     return group
 
 

@@ -13,7 +13,7 @@ SERVICE = "i3tasks-beat"
 
 @click.command()
 def beat() -> None:
-    """Ring for due tries and rescue lost ones until SIGTERM or Ctrl+C.
+    """Fire schedules, ring for due tries, rescue lost ones and clean up until SIGTERM or Ctrl+C.
 
     Reads DJANGO_SETTINGS_MODULE, PORT (of the health sidecar, 8080 by default) and I3TASKS_LOG_LEVEL.
     """

@@ -48,6 +48,19 @@ class Publisher:
         self._patience = patience
         self.breaker = Breaker()
 
+    def open(self) -> None:
+        """Make the client now: the first one of a process takes a second, which nobody should wait reserving.
+
+        Raises:
+            PubSubError: it cannot be made, for want of credentials say; publishing is not tried for a while.
+        """
+        try:
+            with translated("open a channel"):
+                self._clients.publisher()
+        except PubSubError:
+            self.breaker.trip()
+            raise
+
     def publish(self, topic_path: str, messages: Sequence[Message]) -> None:
         """Hand the messages to Pub/Sub, all of them or an error.
 

@@ -8,13 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from i3tasks_core.states import ExecutionState
 from i3tasks_django import calling, store
+from i3tasks_django.admin.telling import record, tell, tell_refused
 from i3tasks_django.models import TaskExecution, TaskGroup
 from i3tasks_django.publishing import publish_on_commit
 from i3tasks_django.store import Cancellation
@@ -46,10 +46,10 @@ def run_again(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -
         publish_on_commit(doorbells)
     done = {doorbell.execution_id for doorbell in doorbells}
     left = set(picked) - done
-    _record(request, _calls(done), "Run again.")
-    _tell(model_admin, request, len(done), "call", "will run again")
+    record(request, _calls(done), "Run again.")
+    tell(model_admin, request, len(done), "call", "will run again")
     reasons = _reasons(left, _calls(left).values_list("state", flat=True), _NOT_RUN_AGAIN)
-    _tell_refused(model_admin, request, "call", "not run again", reasons)
+    tell_refused(model_admin, request, "call", "not run again", reasons)
     _tell_bound(model_admin, request, picked)
 
 
@@ -61,9 +61,9 @@ def cancel(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> N
     cancelled, running = _sums(done.values())
     passed_on = {pk for pk, one in done.items() if one.cancelled or one.running} - cancelled - running
     left = set(picked) - cancelled - running - passed_on
-    _record(request, _calls(cancelled.intersection(picked)), "Cancelled.")
-    _record(request, _calls(running.intersection(picked)), "Cancel requested.")
-    _record(request, _calls(passed_on), "Cancelled what follows.")
+    record(request, _calls(cancelled.intersection(picked)), "Cancelled.")
+    record(request, _calls(running.intersection(picked)), "Cancel requested.")
+    record(request, _calls(passed_on), "Cancelled what follows.")
     reasons = _reasons(left, _calls(left).values_list("state", flat=True), _NOT_CANCELLED)
     _tell_cancelled(model_admin, request, done.values(), reasons)
     _tell_bound(model_admin, request, picked)
@@ -78,11 +78,11 @@ def cancel_groups(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any
     # A group whose members were never called has no call to cancel: its mark says that it is cancelled.
     marked = unmarked - _unmarked(unmarked)
     left = set(picked) - marked - {pk for pk, one in done.items() if one.cancelled or one.running}
-    _record(request, _groups(set(picked) - left), "Cancelled.")
-    _tell(model_admin, request, len(marked), "group", "cancelled")
+    record(request, _groups(set(picked) - left), "Cancelled.")
+    tell(model_admin, request, len(marked), "group", "cancelled")
     _tell_cancelled(model_admin, request, done.values(), Counter())
     reasons = _reasons(left, _groups(left).values_list("status", flat=True), _NOT_CANCELLED)
-    _tell_refused(model_admin, request, "group", "not cancelled", reasons)
+    tell_refused(model_admin, request, "group", "not cancelled", reasons)
     _tell_bound(model_admin, request, picked)
 
 
@@ -113,12 +113,6 @@ def _unmarked(pks: Collection[UUID]) -> set[UUID]:
     return set(_groups(pks).filter(cancel_requested_at=None).values_list("pk", flat=True))
 
 
-def _record(request: HttpRequest, rows: QuerySet[Any], message: str) -> None:
-    """Who did it: into the history that the admin keeps of every object."""
-    assert request.user.pk is not None
-    LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)
-
-
 def _reasons(left: Collection[UUID], states: Iterable[str], reasons: Mapping[str, str]) -> Counter[str]:
     """Why the others were left as they are, judged by the state they are in now."""
     counted = Counter(reasons.get(state, "changed meanwhile") for state in states)
@@ -130,30 +124,12 @@ def _tell_cancelled(
     model_admin: Any, request: HttpRequest, done: Collection[Cancellation], reasons: Counter[str]
 ) -> None:
     cancelled, running = _sums(done)
-    _tell(model_admin, request, len(cancelled), "call", "cancelled")
+    tell(model_admin, request, len(cancelled), "call", "cancelled")
     refused = reasons + Counter({_RUNNING: len(running)})
-    _tell_refused(model_admin, request, "call", "not cancelled", refused)
-
-
-def _tell(model_admin: Any, request: HttpRequest, count: int, noun: str, what: str) -> None:
-    if count:
-        model_admin.message_user(request, f"{_counted(count, noun)} {what}.", messages.SUCCESS)
-
-
-def _tell_refused(
-    model_admin: Any, request: HttpRequest, noun: str, what: str, reasons: Counter[str]
-) -> None:
-    if reasons:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
-        text = f"{_counted(reasons.total(), noun)} {what}: {why}."
-        model_admin.message_user(request, text, messages.WARNING)
+    tell_refused(model_admin, request, "call", "not cancelled", refused)
 
 
 def _tell_bound(model_admin: Any, request: HttpRequest, picked: Collection[UUID]) -> None:
     if len(picked) == MOST_AT_ONCE:
         text = f"One request takes the newest {MOST_AT_ONCE:,}; narrow the list and repeat it for the rest."
         model_admin.message_user(request, text, messages.INFO)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"

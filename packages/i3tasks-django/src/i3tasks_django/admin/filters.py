@@ -14,13 +14,13 @@ from django.http import HttpRequest
 
 from i3tasks_core.registry import registered
 from i3tasks_core.states import ExecutionState, GroupState, TryState
-from i3tasks_django.models import TaskExecution
+from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskSchedule
 from i3tasks_django.runtime import runtime
 
 
 def to_execution(model: type[Model]) -> str:
-    """How a lookup gets from a row of the model to its execution."""
-    return "" if model is TaskExecution else "task_execution__"
+    """How a lookup gets from a row of the model to its execution, or whatever else names a task."""
+    return "task_execution__" if model is TaskExecutionTry else ""
 
 
 class _ValueFilter(SimpleListFilter):
@@ -84,6 +84,32 @@ class GroupFilter(_ValueFilter):
             return rows.filter(task_group=UUID(value))
         except ValueError:
             return rows.none()
+
+
+class SourceFilter(_ValueFilter):
+    title = "source"
+    parameter_name = "source"
+
+    def known(self, model: type[Model]) -> Iterable[str]:  # noqa: ARG002
+        return TaskSchedule.Source.values
+
+    def narrowed(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return rows.filter(source=value)
+
+
+class EnabledFilter(_ValueFilter):
+    title = "enabled"
+    parameter_name = "enabled"
+
+    def known(self, model: type[Model]) -> Iterable[str]:  # noqa: ARG002
+        return ("yes", "no")
+
+    def narrowed(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return (
+            rows.filter(is_enabled={"yes": True, "no": False}[value])
+            if value in ("yes", "no")
+            else rows.none()
+        )
 
 
 class QueueFilter(_ValueFilter):

@@ -20,7 +20,7 @@ from i3tasks_core import registry
 from i3tasks_core.masking import masked, masked_arguments
 from i3tasks_core.payload import storable_text
 from i3tasks_core.states import TryState
-from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
+from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup, TaskSchedule
 
 UNSET = "-"
 MOST_TASKS = 50
@@ -106,6 +106,15 @@ def lines(shown: Iterable[SafeString | str]) -> SafeString | str:
     return format_html_join("", "<div>{}</div>", ((one,) for one in shown)) or UNSET
 
 
+def table(headings: Sequence[str], rows: Iterable[Sequence[SafeString | str]]) -> SafeString | str:
+    cells = [(format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows]
+    if not cells:
+        return UNSET
+    head = format_html_join("", '<th scope="col">{}</th>', ((heading,) for heading in headings))
+    body = format_html_join("", "<tr>{}</tr>", cells)
+    return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)
+
+
 def tasks(names: Sequence[str], most: int = MOST_TASKS) -> str:
     """The names in their order; the same one many times is counted, and so is what is left of very many."""
     runs = [(name, sum(1 for _ in same)) for name, same in groupby(names)]
@@ -142,6 +151,11 @@ def call(execution: TaskExecution, site: str, remark: str = "") -> SafeString:
     return format_html("{} {} {} {}", execution.full_name, link, badge(execution.state), remark)
 
 
+def run(pk: UUID | None, state: str, site: str) -> SafeString | str:
+    """Where a scheduled call stands; its tick stays when the call is deleted."""
+    return format_html("{} {}", execution_link(pk, site), badge(state)) if pk else "call deleted"
+
+
 def group(one: TaskGroup, site: str, remark: str = "") -> SafeString:
     return format_html("{} {} {}", group_link(one.pk, site), badge(one.status), remark)
 
@@ -150,13 +164,13 @@ def progress(one: TaskGroup) -> str:
     return f"{one.completed_count:,} + {one.failed_count:,} / {one.total_count:,}"
 
 
-def arguments(execution: TaskExecution) -> SafeString:
-    names = _positional_names(execution)
-    return as_json(masked_arguments(execution.task_args, names))
+def arguments(called: TaskExecution | TaskSchedule) -> SafeString:
+    names = _positional_names(called)
+    return as_json(masked_arguments(called.task_args, names))
 
 
-def keyword_arguments(execution: TaskExecution) -> SafeString:
-    return as_json(masked(execution.task_kwargs))
+def keyword_arguments(called: TaskExecution | TaskSchedule) -> SafeString:
+    return as_json(masked(called.task_kwargs))
 
 
 def error(error_class: str, message: str) -> SafeString:
@@ -181,9 +195,9 @@ def _link(address: str, text: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', address, text)
 
 
-def _positional_names(execution: TaskExecution) -> list[str]:
+def _positional_names(called: TaskExecution | TaskSchedule) -> list[str]:
     """The parameters that took the positional arguments; empty when the task is not known here (any more)."""
-    task = registry.find(execution.task_path, execution.task_name)
+    task = registry.find(called.task_path, called.task_name)
     if task is None:
         return []
     try:
@@ -195,7 +209,7 @@ def _positional_names(execution: TaskExecution) -> list[str]:
     names: list[str] = []
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            names += [parameter.name] * len(execution.task_args)
+            names += [parameter.name] * len(called.task_args)
         elif parameter.kind is not parameter.KEYWORD_ONLY and parameter.name != given_by_us:
             names.append(parameter.name)
     return names

@@ -122,9 +122,7 @@ class TaskGroup(Stage):
         return self
 
     def cancel(self) -> Cancellation:
-        """Cancel the members that have not started and everything that would follow the group.
-
-        What a member calls on its own (its ``on_success``, its ``.then()``) is no part of the group.
+        """Cancel the members that have not started and everything that would follow them or the group.
 
         Returns:
             What will not run, and what could not be stopped; false while something still runs.

@@ -6,6 +6,7 @@ second changes nothing and is told so by a value.
 
 from i3tasks_django.store.cancel import Cancellation, cancel
 from i3tasks_django.store.claim import claim
+from i3tasks_django.store.clean import Cleaned, clean
 from i3tasks_django.store.create import create_running
 from i3tasks_django.store.database import database_now
 from i3tasks_django.store.flow import Flow
@@ -22,6 +23,7 @@ from i3tasks_django.store.tick import (
     DueSchedule,
     due_schedules,
     fired_already,
+    free_moment,
     is_running,
     move_on,
     record_ticks,
@@ -30,6 +32,7 @@ from i3tasks_django.store.tick import (
 __all__ = [
     "STALE",
     "Cancellation",
+    "Cleaned",
     "DueSchedule",
     "Entry",
     "Flow",
@@ -37,6 +40,7 @@ __all__ = [
     "Settlement",
     "cancel",
     "claim",
+    "clean",
     "create_running",
     "database_now",
     "declare",
@@ -45,6 +49,7 @@ __all__ = [
     "edit",
     "expired",
     "fired_already",
+    "free_moment",
     "heartbeat",
     "is_running",
     "move_on",

@@ -14,7 +14,15 @@ from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_core.steps import load
 from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
-from i3tasks_django.store.database import alias, locked, resilient
+from i3tasks_django.store.database import (
+    alias,
+    as_uuid,
+    dialect,
+    locked,
+    placeholders,
+    resilient,
+    rows,
+)
 from i3tasks_django.store.end import MOST_AT_ONCE, end_executions, silence
 from i3tasks_django.store.flow import Flow
 
@@ -84,7 +92,9 @@ class _Tree:
             self._stop(executions)
             ended = executions - self._cancelled.keys() - self._running.keys()
             follows = [Q(chained_from__in=part) for part in _parts(ended)]
-            follows += [Q(joins_group__in=part) for part in _parts(groups)]
+            for part in _parts(groups):
+                # What follows the group, and what its members that have ended call on their own.
+                follows += [Q(joins_group__in=part), Q(chained_from__task_group__in=part)]
             within = [Q(task_group__in=part) for part in _parts(groups)]
             executions = {pk for found in follows for pk in _pks(TaskExecution, found)}
             groups = {pk for found in (*follows, *within) for pk in _pks(TaskGroup, found)}
@@ -114,17 +124,23 @@ class _Tree:
                 silence(ended.id, chain)
 
     def _mark_groups(self) -> set[UUID]:
+        """Groups take no further members from now on, and wait for none that was never called."""
         marked: set[UUID] = set()
+        words = dialect()
         for part in _parts(self._groups):
-            unmarked = TaskGroup.objects.using(alias()).filter(
-                pk__in=part, cancel_requested_at=None, finished_at=None
-            )
-            found = list(unmarked.values_list("pk", flat=True))
-            unmarked.filter(pk__in=found).update(cancel_requested_at=Now())
-            marked |= set(found)
-            for group in TaskGroup.objects.using(alias()).filter(pk__in=found):
-                self._flow.miss(group.pk, group.total_count - group.member_count)
+            sql = _MARK.format(now=words.now, ids=placeholders(len(part)))
+            for pk, missing_count in rows(sql, [words.uuid(pk) for pk in part]):
+                marked.add(as_uuid(pk))
+                self._flow.miss(as_uuid(pk), missing_count)
         return marked
+
+
+# Whoever comes second marks nothing, so that missing members are counted once.
+_MARK = """
+UPDATE i3tasks_django_taskgroup SET cancel_requested_at = {now}
+WHERE id IN ({ids}) AND cancel_requested_at IS NULL AND finished_at IS NULL
+RETURNING id, total_count - member_count
+"""
 
 
 def _cancel_pending_tries(executions: Collection[UUID]) -> list[UUID]:

@@ -150,15 +150,20 @@ _OVERTAKEN = frozenset({"40001", "40P01"})
 """serialization_failure and deadlock_detected: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
+def is_overtaken(error: BaseException) -> bool:
+    """Whether another transaction came in between, which has undone this one for sure."""
+    return getattr(error.__cause__, "sqlstate", None) in _OVERTAKEN
+
+
 def once_more_if_overtaken(action: Callable[[], T]) -> T:
-    """Run a transaction of a caller's again when another one came in between, which has undone it for sure.
+    """Run a transaction of a caller's again when another one has undone it.
 
     Nothing else is tried again: the call may have been recorded although the answer was lost.
     """
     if connection().in_atomic_block:
         return action()
     attempts = Retrying(
-        retry=retry_if_exception(lambda error: getattr(error.__cause__, "sqlstate", None) in _OVERTAKEN),
+        retry=retry_if_exception(is_overtaken),
         wait=wait_random_exponential(multiplier=0.01, max=0.5),
         stop=stop_after_delay(10),
         reraise=True,

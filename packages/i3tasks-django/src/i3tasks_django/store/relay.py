@@ -85,12 +85,12 @@ def _reserve(limit: int) -> list[_Due]:
     ]
 
 
-# A ring that was counted beforehand is asked about after 10 s (see insert), 30 s and 60 s: whoever was killed
-# between its commit and the ring costs no more than that. From there, and after a ring of the relay's own,
-# the distance doubles from 60 s to an hour. The id spreads the rows of one batch by ±10 %.
+# A ring is counted before it is made, by whoever writes the row (see insert) and by the relay. It is asked
+# about after 10 s, 30 s and 60 s: whoever is killed in between costs no more than that. Then the distance
+# doubles up to an hour. The id spreads the rows of one batch by ±10 %.
 _DISTANCE = (
-    "((CASE WHEN publish_count = 0 THEN 60 WHEN publish_count <= 2 THEN 10 * (publish_count + 1)"
-    " WHEN publish_count >= 9 THEN 3600 ELSE 60 * (1 << (publish_count - 3)) END)"
+    "((CASE WHEN publish_count <= 2 THEN 10 * (publish_count + 1) WHEN publish_count >= 9 THEN 3600"
+    " ELSE 60 * (1 << (publish_count - 3)) END)"
     " * (0.9 + (id %% 21) * 0.01))"
 )
 

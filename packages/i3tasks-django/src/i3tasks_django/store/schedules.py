@@ -35,17 +35,27 @@ class Entry:
     overlap: str
 
 
-def declare(entries: Iterable[Entry], patience: float = 4.0) -> list[int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What declaring has shown.
+
+    Attributes:
+        others: ids of rows that belong to other releases: they are not ours to fire.
+        taken: keys that a schedule made in the admin has already; theirs stays as it is.
+    """
+
+    others: list[int]
+    taken: list[str]
+
+
+def declare(entries: Iterable[Entry], patience: float = 4.0) -> Declared:
     """Make the rows of these entries, and write what differs in those that are there.
 
-    What a person has paused stays paused. Rows of other releases are left to them.
-
-    Returns:
-        Ids of the rows that are no longer (or not yet) ours to fire.
+    What a person has made or paused stays. Rows of other releases are left to them.
     """
     wanted = {entry.key: entry for entry in entries}
 
-    def write() -> list[int]:
+    def write() -> Declared:
         with transaction.atomic(using=alias()):
             return _declare(wanted)
 
@@ -58,17 +68,19 @@ def edit(row: TaskSchedule, **fields: Any) -> bool:
     Returns:
         False when somebody else has edited it meanwhile: nothing is written.
     """
-    values = {"cron": row.cron, "timezone": row.timezone, **fields}
-    following = Cron(values["cron"], values["timezone"]).following(database_now())
+    plan: dict[str, Any] = {}
+    if fields != {"is_enabled": False}:  # a pause needs no plan, and must work for what cannot be read
+        cron = Cron(fields.get("cron", row.cron), fields.get("timezone", row.timezone))
+        plan = {"next_run_at": cron.following(database_now())}
     changed = (
         TaskSchedule.objects.using(alias())
         .filter(pk=row.pk, version=row.version)
-        .update(**fields, version=F("version") + 1, next_run_at=following)
+        .update(**fields, **plan, version=F("version") + 1)
     )
     return changed == 1
 
 
-def _declare(wanted: dict[str, Entry]) -> list[int]:
+def _declare(wanted: dict[str, Entry]) -> Declared:
     rows = {row.key: row for row in TaskSchedule.objects.using(alias()).filter(key__in=wanted)}
     now = database_now()
     # Two beats may start at once: the second one's rows are the first one's.
@@ -80,12 +92,13 @@ def _declare(wanted: dict[str, Entry]) -> list[int]:
         ],
         ignore_conflicts=True,
     )
+    taken = [key for key, row in rows.items() if row.source == TaskSchedule.Source.ADMIN]
     for key, row in rows.items():
         said = asdict(wanted[key])
-        if any(getattr(row, name) != value for name, value in said.items()):
+        if key not in taken and any(getattr(row, name) != value for name, value in said.items()):
             edit(row, **said)
     others = (
         TaskSchedule.objects.using(alias()).exclude(source=TaskSchedule.Source.ADMIN).exclude(key__in=wanted)
     )
-    others.filter(next_run_at__lt=now - FORGOTTEN_AFTER).delete()
-    return list(others.values_list("pk", flat=True))
+    others.filter(is_enabled=True, next_run_at__lt=now - FORGOTTEN_AFTER).delete()
+    return Declared(others=list(others.values_list("pk", flat=True)), taken=taken)

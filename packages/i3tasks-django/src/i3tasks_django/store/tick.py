@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models.functions import Now
 
-from i3tasks_core.config import Overlap
 from i3tasks_core.states import ExecutionState
 from i3tasks_django.models import TaskSchedule, TaskScheduleTick
-from i3tasks_django.store.database import alias, connection
+from i3tasks_django.store.database import alias, connection, database_now
+
+LAST_TICKS = 10
+"""Of so many a schedule's run may still be under way; a person's call at once is one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +47,16 @@ def move_on(row: TaskSchedule, following: datetime) -> bool:
 
 
 def is_running(row: TaskSchedule) -> bool:
-    """Whether the call of the last tick has not ended."""
+    """Whether the call of one of the last ticks has not ended."""
     ticks = TaskScheduleTick.objects.using(alias()).filter(schedule=row).order_by("-tick_at")
-    last = ticks.values_list("task_execution__state", flat=True).first()
-    return row.overlap == Overlap.SKIP and last == ExecutionState.PENDING
+    return ExecutionState.PENDING in ticks.values_list("task_execution__state", flat=True)[:LAST_TICKS]
+
+
+def free_moment(row: TaskSchedule) -> datetime:
+    """Now, or just after the schedule's last tick if that was no earlier: for a call at once."""
+    last = TaskScheduleTick.objects.using(alias()).filter(schedule=row).order_by("-tick_at").first()
+    now = database_now()
+    return now if last is None or last.tick_at < now else last.tick_at + timedelta(microseconds=1)
 
 
 def fired_already(ticks: Collection[tuple[int, datetime]]) -> set[tuple[int, datetime]]:
