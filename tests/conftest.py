@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -78,6 +79,18 @@ def database(request: pytest.FixtureRequest) -> Iterator[databases.Database]:
     """A migrated, empty database as this process's default."""
     name = {"sqlite": "sqlite_session", "postgresql": "postgres_session"}[request.param]
     chosen: databases.Database = request.getfixturevalue(name)
+    with databases.current(chosen):
+        yield chosen
+        databases.clear()
+
+
+@pytest.fixture
+def either_database(request: pytest.FixtureRequest) -> Iterator[databases.Database]:
+    """One of the two, always the same for a test: for the many tests of a page, of which each asks little."""
+    is_postgres = zlib.crc32(request.node.nodeid.encode()) % 2
+    chosen: databases.Database = request.getfixturevalue(
+        "postgres_session" if is_postgres else "sqlite_session"
+    )
     with databases.current(chosen):
         yield chosen
         databases.clear()

@@ -55,7 +55,7 @@ class Scale:
 
 
 # Who is killed between a commit and its ring leaves that to the relay: for a minute, if the queue is busy.
-QUICK = Scale(groups=25, members=20, chains=50, steps=5, kills=6, patience=95)
+QUICK = Scale(groups=15, members=20, chains=30, steps=5, kills=5, patience=95)
 LONG = Scale(groups=500, members=20, chains=1_000, steps=5, kills=100, patience=1_500)
 
 

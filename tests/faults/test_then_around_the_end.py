@@ -141,7 +141,7 @@ def a_group() -> TaskGroup:
 @pytest.mark.parametrize(
     "rounds",
     [
-        pytest.param(50, id="quick"),
+        pytest.param(30, id="quick"),
         pytest.param(1_700, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(600)]),
     ],
 )

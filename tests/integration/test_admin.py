@@ -31,6 +31,11 @@ TRIES = "/admin/i3tasks_django/taskexecutiontry/"
 LISTS = pytest.mark.parametrize("address", [EXECUTIONS, TRIES])
 
 
+@pytest.fixture
+def database(either_database):
+    return either_database
+
+
 @pytest.fixture(autouse=True)
 def _fresh_content_types(database):
     ContentType.objects.clear_cache()  # their ids are another database's

@@ -45,6 +45,11 @@ WRITTEN = {
 pytestmark = pytest.mark.usefixtures("silent_pubsub")
 
 
+@pytest.fixture
+def database(either_database):
+    return either_database
+
+
 @pytest.fixture(autouse=True)
 def _fresh_content_types(database):
     ContentType.objects.clear_cache()  # their ids are another database's

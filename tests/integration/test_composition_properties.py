@@ -28,7 +28,7 @@ from project import tasks
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
-EXAMPLES = 40
+EXAMPLES = 20
 
 
 @dataclass(frozen=True)

@@ -526,10 +526,6 @@ class TestTheCommand:
         ("variable", "value", "message"),
         [
             ("I3TASKS_CONCURRENCY", "0", "I3TASKS_CONCURRENCY is '0': write a whole number from 1"),
-            ("I3TASKS_GRACE_SECONDS", "soon", "I3TASKS_GRACE_SECONDS is 'soon': write a whole number from 0"),
-            ("I3TASKS_LOG_LEVEL", "loud", "I3TASKS_LOG_LEVEL is 'LOUD': write DEBUG"),
-            ("TEST_NAMESPACE", "9", "I3TASKS.namespace is '9'"),
-            ("TEST_SQLITE", "/nowhere/db.sqlite3", "there is no folder '/nowhere'"),
             ("TEST_SQLITE", ":memory:", "run python manage.py migrate"),
         ],
     )

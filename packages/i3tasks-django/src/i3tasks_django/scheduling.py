@@ -46,7 +46,9 @@ def fire_due() -> int:
     passed_by = set(_declared())
     fired_count = 0
     deadline = time.monotonic() + BUDGET
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and resilient(
+        "tick", partial(store.is_any_due, passed_by), patience=4.0
+    ):
         done = resilient("tick", partial(_fire_batch, passed_by), patience=4.0)
         fired_count += done.fired_count
         if done.due_count < BATCH:

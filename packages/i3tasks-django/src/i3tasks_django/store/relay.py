@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.db.models import F, Max, Q
 from django.db.models.functions import Coalesce, Now
 
@@ -73,8 +72,7 @@ def _reserve(limit: int) -> list[_Due]:
     sql = _SQL.format(
         now=words.now, distant=words.later.replace("%s", _DISTANCE), skip_locked=words.skip_locked
     )
-    with transaction.atomic(using=alias(), durable=True):
-        found = rows(sql, [limit])
+    found = rows(sql, [limit])  # one statement, and so a transaction of its own
     return [
         _Due(
             envelope=Envelope(try_id=try_id, execution_id=as_uuid(execution_id), queue_name=queue_name),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from i3tasks_core.states import ExecutionState
@@ -26,14 +27,22 @@ class DueSchedule:
     now: datetime
 
 
+def is_any_due(without: Collection[int] = ()) -> bool:
+    """Whether there is anything to fire: most passes find nothing, and need no transaction to see it."""
+    return _due(without).exists()
+
+
 def due_schedules(limit: int, without: Collection[int] = ()) -> list[DueSchedule]:
     """Those that are due and that no other beat has in hand; locked until the caller's transaction ends."""
-    found = TaskSchedule.objects.using(alias()).filter(is_enabled=True, next_run_at__lte=Now())
-    found = found.exclude(pk__in=without)
-    rows: Any = found.annotate(read_at=Now()).order_by("next_run_at")
+    rows: Any = _due(without).annotate(read_at=Now()).order_by("next_run_at")
     if connection().vendor == "postgresql":
         rows = rows.select_for_update(skip_locked=True)
     return [DueSchedule(row=row, now=row.read_at) for row in rows[:limit]]
+
+
+def _due(without: Collection[int]) -> QuerySet[TaskSchedule]:
+    found = TaskSchedule.objects.using(alias()).filter(is_enabled=True, next_run_at__lte=Now())
+    return found.exclude(pk__in=without) if without else found
 
 
 def move_on(row: TaskSchedule, following: datetime) -> bool:
