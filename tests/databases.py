@@ -86,9 +86,12 @@ def environment(database: Database, **more: str) -> dict[str, str]:
 
 
 def _project_models() -> list[Any]:
+    user = apps.get_model("auth", "User")
     return [
+        user.user_permissions.through,
+        user.groups.through,
         apps.get_model("auth", "Group"),
-        apps.get_model("auth", "User"),
+        user,
         apps.get_model("admin", "LogEntry"),
     ]
 

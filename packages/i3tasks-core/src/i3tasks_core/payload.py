@@ -33,6 +33,8 @@ def check_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for index, value in enumerate(args):
             _check(value, f"args[{index}]", 1)
         for key, value in kwargs.items():
+            if not isinstance(key, str):
+                raise _Unstorable("kwargs", f"has the key {key!r}, which is no name")  # noqa: TRY301
             _check_text(key, f"kwargs[{key!r}]")
             _check(value, f"kwargs[{key!r}]", 1)
     except _Unstorable as found:

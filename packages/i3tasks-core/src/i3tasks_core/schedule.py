@@ -7,6 +7,7 @@ they go round (``*``, ``*/2``): a year has 365 daily and 8,760 hourly ticks in e
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -22,6 +23,8 @@ _AROUND = timedelta(hours=26)
 """Further than any clock is ever put forward or back: Samoa left out a day."""
 
 _EXAMPLE = 'write five fields, "0 3 * * *" (minute, hour, day, month, weekday), or a sixth for seconds'
+MOST_CHARACTERS = 200
+_SINGLE_RANGE = re.compile(r"(?<!\w)(\w+)-\1(?!\w)", re.IGNORECASE)
 _ALIASES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 
 
@@ -116,7 +119,7 @@ class Cron:
         return min(candidates)
 
     def _next(self, wall: datetime) -> datetime:
-        found: datetime = croniter(self.expression, wall).get_next(datetime)
+        found: datetime = croniter(self.expression.strip(), wall).get_next(datetime)
         return found
 
     def _on_the_wall(self, wall: datetime) -> datetime:
@@ -152,6 +155,10 @@ def _check(expression: Any) -> None:
     """
     if not isinstance(expression, str) or not expression.strip():
         raise CronError(f"the cron expression is {expression!r}: {_EXAMPLE}")
+    if len(expression) > MOST_CHARACTERS:
+        raise CronError(
+            f"the cron expression is {len(expression)} long: write at most {MOST_CHARACTERS} characters"
+        )
     fields = expression.split()
     if expression.strip().startswith("@"):
         if expression.strip() not in _ALIASES:
@@ -161,6 +168,9 @@ def _check(expression: Any) -> None:
         return
     if len(fields) not in (5, 6):
         raise CronError(f"the cron expression {expression!r} has {len(fields)} fields: {_EXAMPLE}")
+    if single := _SINGLE_RANGE.search(expression):
+        # croniter takes 3-3 for a range that goes all the way round.
+        raise CronError(f"the cron expression {expression!r} has the range {single[0]}: write {single[1]}")
     if any(field.upper().startswith(("R", "H")) for field in fields):
         raise CronError(f"the cron expression {expression!r} means another moment each time: {_EXAMPLE}")
     try:

@@ -34,8 +34,12 @@ def _problems(given: Any, queue_names: list[str]) -> Iterator[tuple[str, str, st
     for name in ("module_name", "func_name"):
         if not _is_name(value := getattr(given, name)):
             yield name, f"is {value!r}", f"write a text of 1 to {MAX_NAME} characters"
-    if given.name is not None and not _is_name(given.name):
-        yield "name", f"is {given.name!r}", f"write a text of 1 to {MAX_NAME} characters, or None"
+    if given.name is not None and (not _is_name(given.name) or given.name.startswith("@")):
+        yield (
+            "name",
+            f"is {given.name!r}",
+            f"write a text of 1 to {MAX_NAME} characters, or None; no @ first",
+        )
     yield from _clock_problems(given)
     yield from _argument_problems(given)
     for name, allowed in (("misfire", list(Misfire)), ("overlap", list(Overlap))):
@@ -81,4 +85,4 @@ def _twins(schedules: Sequence[Schedule]) -> Iterator[Problem]:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_NAME
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()

@@ -6,7 +6,7 @@ Safe to run anywhere, any number of times at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from i3tasks_core import events
@@ -72,15 +72,25 @@ def maintain(*, rescuing: bool = True, cleaner: Cleaner | None = None) -> Pass:
         rescuing: also look for lost tries; the beat does so six times a lease.
         cleaner: whoever makes many passes keeps one; without it this pass cleans up from the start.
     """
-    fired_count = fire_due()
-    rescued_count = rescue_lost() if rescuing else 0
-    published_count = relay()
-    return Pass(
-        fired_count=fired_count,
-        rescued_count=rescued_count,
-        published_count=published_count,
-        cleaned_count=(cleaner or Cleaner()).clean(),
+    failures: list[Exception] = []
+    done = Pass(
+        fired_count=_attempt(fire_due, failures),
+        rescued_count=_attempt(rescue_lost, failures) if rescuing else 0,
+        published_count=_attempt(relay, failures),
+        cleaned_count=_attempt((cleaner or Cleaner()).clean, failures),
     )
+    if failures:
+        raise failures[0]
+    return done
+
+
+def _attempt(part: Callable[[], int], failures: list[Exception]) -> int:
+    """One part of a pass; what goes wrong in it keeps no other part from its work."""
+    try:
+        return part()
+    except Exception as error:  # noqa: BLE001 - raised when all parts have been tried
+        failures.append(error)
+        return 0
 
 
 def relay() -> int:

@@ -80,7 +80,7 @@ def entries() -> Iterator[Entry]:
             task_kwargs=dict(schedule.kwargs),
             queue_name=schedule.queue_name or "",
             cron=schedule.cron,
-            timezone=schedule.timezone or settings.TIME_ZONE,
+            timezone=schedule.timezone or settings.TIME_ZONE or "UTC",
             misfire=str(schedule.misfire),
             overlap=str(schedule.overlap),
         )
@@ -95,7 +95,7 @@ def entries() -> Iterator[Entry]:
                 task_kwargs={},
                 queue_name="",
                 cron=task.cron,
-                timezone=task.timezone or settings.TIME_ZONE,
+                timezone=task.timezone or settings.TIME_ZONE or "UTC",
                 misfire=Misfire.LATEST.value,
                 overlap=Overlap.ALLOW.value,
             )
@@ -147,7 +147,7 @@ def _plan(item: DueSchedule) -> _Plan | None:
         ticks, following = due(cron, row.next_run_at, item.now, Misfire(row.misfire))
         _steps(row)
     except Exception as error:  # noqa: BLE001 - one schedule that cannot be read must not keep the others
-        events.SCHEDULE_BROKEN(schedule=row.key, error=str(error))
+        _report_broken(row, str(error))
         return None
     if row.overlap == Overlap.SKIP:
         ticks = [] if store.is_running(row) else ticks[-1:]
@@ -165,6 +165,16 @@ def _fire(plans: list[_Plan], flow: Flow) -> Iterator[tuple[_Plan, datetime, New
                 yield plan, tick_at, _call(plan.row, flow)
 
 
+_reported: set[tuple[int, int]] = set()
+
+
+def _report_broken(row: TaskSchedule, error: str) -> None:
+    """Log it, once for each edit of the row: it stays due."""
+    if (row.pk, row.version) not in _reported:
+        _reported.add((row.pk, row.version))
+        events.SCHEDULE_BROKEN(schedule=row.key, error=error)
+
+
 def _call(row: TaskSchedule, flow: Flow) -> NewExecution:
     made = flow.go_on(_steps(row))
     assert isinstance(made, NewExecution)
@@ -172,16 +182,25 @@ def _call(row: TaskSchedule, flow: Flow) -> NewExecution:
 
 
 def _steps(row: TaskSchedule) -> Steps:
-    """The call as ``.delay()`` would make it; of a task that is not known here, what the row says."""
+    """The call as ``.delay()`` would make it.
+
+    Raises:
+        LookupError: this process does not know the task; one of another release does, which fires it.
+        TypeError: the arguments are no list and no dict.
+    """
     task, config = find_task(row.task_path, row.task_name), runtime().config
-    retries = task.definition.max_retries if task else None
+    if task is None:
+        raise LookupError(f"no task {row.full_name!r} is registered here")
+    if not isinstance(row.task_args, list) or not isinstance(row.task_kwargs, dict):
+        raise TypeError("task_args is no list, or task_kwargs no dict")
+    retries = task.definition.max_retries
     call = Call(
         task_path=row.task_path,
         task_name=row.task_name,
         args=row.task_args,
         kwargs=row.task_kwargs,
-        queue_name=row.queue_name or (task or config.default_queue).queue_name,
+        queue_name=row.queue_name or task.queue_name,
         max_retries=config.default_max_retries if retries is None else retries,
-        on_failure=steps_of(task.on_failure) if task else (),
+        on_failure=steps_of(task.on_failure),
     )
-    return (call, *steps_of(task.on_success)) if task else (call,)
+    return (call, *steps_of(task.on_success))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -95,10 +96,15 @@ def _declare(wanted: dict[str, Entry]) -> Declared:
     taken = [key for key, row in rows.items() if row.source == TaskSchedule.Source.ADMIN]
     for key, row in rows.items():
         said = asdict(wanted[key])
-        if key not in taken and any(getattr(row, name) != value for name, value in said.items()):
+        if key not in taken and any(_plain(getattr(row, name)) != _plain(said[name]) for name in said):
             edit(row, **said)
     others = (
         TaskSchedule.objects.using(alias()).exclude(source=TaskSchedule.Source.ADMIN).exclude(key__in=wanted)
     )
     others.filter(is_enabled=True, next_run_at__lt=now - FORGOTTEN_AFTER).delete()
     return Declared(others=list(others.values_list("pk", flat=True)), taken=taken)
+
+
+def _plain(value: Any) -> Any:
+    """As both databases give it back: JSON knows no tuples, and PostgreSQL's makes 1e300 a whole number."""
+    return json.loads(json.dumps(value), parse_int=float)
