@@ -16,7 +16,7 @@ import messages
 from i3tasks_django import store, task
 from i3tasks_django.maintenance import maintain
 from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskSchedule, TaskScheduleTick
-from i3tasks_django.scheduling import fire_due, fire_now
+from i3tasks_django.scheduling import _declared, fire_due, fire_now
 from i3tasks_django.store.schedules import edit
 from i3tasks_django.types import Schedule
 
@@ -49,7 +49,7 @@ def schedule(i3tasks):
 
     def put(*schedules: Schedule) -> TaskSchedule:
         i3tasks(schedules=schedules)
-        fire_due()
+        _declared()  # and not fire_due(): a second may begin meanwhile
         return TaskSchedule.objects.get(key=schedules[0].key)
 
     return put
