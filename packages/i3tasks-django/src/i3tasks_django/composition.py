@@ -197,7 +197,6 @@ def create_group(callback: Any, total_count: Any, on_failure: Any) -> TaskGroup:
     """See ``TaskGroup.create``."""
     from i3tasks_django.calling import open_group
 
-    checked(callback, optional=True), checked(on_failure, optional=True)
     return open_group(_chain_of(callback, on_failure), _check_total_count(total_count))
 
 

@@ -37,6 +37,7 @@ class _Plan:
     """What a due schedule comes to."""
 
     row: TaskSchedule
+    steps: Steps
     ticks: list[datetime]
     following: datetime
 
@@ -62,7 +63,7 @@ def fire_now(row: TaskSchedule) -> NewExecution:
     """Make the call of a schedule at once, whatever its clock says."""
     with transaction.atomic(using=alias()):
         flow = Flow()
-        made = _call(row, flow)
+        made = _call(_steps(row), flow)
         publish_on_commit(flow.write())
         store.record_ticks([(row.pk, store.free_moment(row), made.id)])
     return made
@@ -145,13 +146,13 @@ def _plan(item: DueSchedule) -> _Plan | None:
     try:
         cron = Cron(row.cron, row.timezone)
         ticks, following = due(cron, row.next_run_at, item.now, Misfire(row.misfire))
-        _steps(row)
+        steps = _steps(row)
     except Exception as error:  # noqa: BLE001 - one schedule that cannot be read must not keep the others
         _report_broken(row, str(error))
         return None
     if row.overlap == Overlap.SKIP:
         ticks = [] if store.is_running(row) else ticks[-1:]
-    return _Plan(row=row, ticks=ticks, following=following)
+    return _Plan(row=row, steps=steps, ticks=ticks, following=following)
 
 
 def _fire(plans: list[_Plan], flow: Flow) -> Iterator[tuple[_Plan, datetime, NewExecution]]:
@@ -162,7 +163,7 @@ def _fire(plans: list[_Plan], flow: Flow) -> Iterator[tuple[_Plan, datetime, New
             continue
         for tick_at in plan.ticks:
             if (plan.row.pk, tick_at) not in before:
-                yield plan, tick_at, _call(plan.row, flow)
+                yield plan, tick_at, _call(plan.steps, flow)
 
 
 _reported: set[tuple[int, int]] = set()
@@ -175,8 +176,8 @@ def _report_broken(row: TaskSchedule, error: str) -> None:
         events.SCHEDULE_BROKEN(schedule=row.key, error=error)
 
 
-def _call(row: TaskSchedule, flow: Flow) -> NewExecution:
-    made = flow.go_on(_steps(row))
+def _call(steps: Steps, flow: Flow) -> NewExecution:
+    made = flow.go_on(steps)
     assert isinstance(made, NewExecution)
     return made
 

@@ -21,6 +21,7 @@ from i3tasks_django.store.database import (
     as_uuid,
     connection,
     dialect,
+    free_of_locks,
     placeholders,
     resilient,
     rows,
@@ -169,10 +170,7 @@ class _Sweep:
         return self._drop_ticks(list(self._lock(old).values_list("pk", flat=True)))
 
     def _lock(self, found: QuerySet[Row]) -> QuerySet[Row]:
-        """Those that nobody has locked, and locks them; SQLite has one writer at a time anyway."""
-        ordered = found.order_by("pk")
-        is_postgresql = connection().vendor == "postgresql"
-        return ordered.select_for_update(skip_locked=True) if is_postgresql else ordered
+        return free_of_locks(found.order_by("pk"))
 
     def _held(self, groups: Collection[UUID]) -> set[UUID]:
         """Those of these groups that somebody may still ask about, or about one that they are part of."""

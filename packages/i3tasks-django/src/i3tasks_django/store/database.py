@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import DataError, Error, InterfaceError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -26,6 +26,7 @@ from i3tasks_core import events
 from i3tasks_django.models import TaskExecutionTry
 
 T = TypeVar("T")
+Row = TypeVar("Row", bound=Model)
 
 TRANSIENT = (OperationalError, InterfaceError)
 """Serialization failures, deadlocks, dropped connections and SQLITE_BUSY all arrive as these."""
@@ -177,9 +178,9 @@ def locked(tries: QuerySet[TaskExecutionTry]) -> QuerySet[TaskExecutionTry]:
     return ordered.select_for_update() if connection().vendor == "postgresql" else ordered
 
 
-def free_of_locks(tries: QuerySet[TaskExecutionTry]) -> QuerySet[TaskExecutionTry]:
+def free_of_locks(found: QuerySet[Row]) -> QuerySet[Row]:
     """Those that nobody has locked, and locks them; SQLite has one writer at a time anyway."""
-    return tries.select_for_update(skip_locked=True) if connection().vendor == "postgresql" else tries
+    return found.select_for_update(skip_locked=True) if connection().vendor == "postgresql" else found
 
 
 def discard_broken(current: BaseDatabaseWrapper) -> None:

@@ -48,6 +48,24 @@ class Flow:
             return self._open(head, rest, origin)
         return None
 
+    def follow(self, chain: Steps, origin: Origin, *, is_success: bool, is_cancelled: bool) -> None:
+        """An execution or a group has ended: what that means for the chain behind it.
+
+        Args:
+            chain: the steps that were to come.
+            origin: what has ended.
+            is_success: how.
+            is_cancelled: somebody has asked that nothing follows.
+        """
+        if is_success and not is_cancelled:
+            self.go_on(chain, origin)
+        elif is_success:
+            self.end(chain)
+        elif is_cancelled:
+            self.cancel(chain)
+        else:
+            self.fail(chain, origin)
+
     def fail(self, chain: Steps, origin: Origin) -> None:
         """What came before has failed: tell those who listen."""
         for listener in steps.listeners(chain):
@@ -166,19 +184,12 @@ class Flow:
         sql = _COUNT.format(completed=completed, failed=failed, now=words.now)
         for status, is_full, is_cancelled, chain in rows(sql, [words.uuid(group_id)]):
             if is_full:
-                self._follow(group_id, status, steps.load(as_json(chain)), is_cancelled=bool(is_cancelled))
-
-    def _follow(self, group_id: UUID, status: str, chain: Steps, *, is_cancelled: bool) -> None:
-        origin = Origin(joins_group=group_id)
-        if status == GroupState.SUCCESS:
-            if is_cancelled:
-                self.end(chain)
-            else:
-                self.go_on(chain, origin)
-        elif is_cancelled:
-            self.cancel(chain)
-        else:
-            self.fail(chain, origin)
+                self.follow(
+                    steps.load(as_json(chain)),
+                    Origin(joins_group=group_id),
+                    is_success=status == GroupState.SUCCESS,
+                    is_cancelled=bool(is_cancelled),
+                )
 
 
 def _joining(member: Member, group_id: UUID, number: int) -> Steps:

@@ -18,7 +18,7 @@ from i3tasks_core.steps import load
 from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry
 from i3tasks_django.store.create import add_try
 from i3tasks_django.store.database import alias, resilient
-from i3tasks_django.store.end import Ended, end_executions, silence
+from i3tasks_django.store.end import end_executions, silence
 from i3tasks_django.store.flow import Flow
 from i3tasks_django.store.insert import Origin
 
@@ -111,23 +111,12 @@ def end_execution(execution_id: UUID, state: TryState) -> tuple[Envelope, ...]:
     flow = Flow()
     for ended in end_executions([execution_id], _ENDED_WITH[state]):
         if ended.chain:
-            _follow(flow, ended)
+            chain, is_success = load(ended.chain), ended.state == ExecutionState.SUCCESS
+            origin = Origin(chained_from=ended.id)
+            flow.follow(chain, origin, is_success=is_success, is_cancelled=ended.is_cancelled)
+            if not is_success:
+                silence(ended.id, chain)
     return flow.write()
-
-
-def _follow(flow: Flow, ended: Ended) -> None:
-    chain = load(ended.chain)
-    if ended.state == ExecutionState.SUCCESS:
-        if ended.is_cancelled:
-            flow.end(chain)
-        else:
-            flow.go_on(chain, Origin(chained_from=ended.id))
-        return
-    if ended.state == ExecutionState.FAILED:
-        flow.fail(chain, Origin(chained_from=ended.id))
-    else:
-        flow.cancel(chain)
-    silence(ended.id, chain)
 
 
 def _wants_another_try(execution_id: UUID) -> bool:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from i3tasks_core.states import ExecutionState
 from i3tasks_django.models import TaskSchedule, TaskScheduleTick
-from i3tasks_django.store.database import alias, connection, database_now
+from i3tasks_django.store.database import alias, database_now, free_of_locks
 
 LAST_TICKS = 10
 """Of so many a schedule's run may still be under way; a person's call at once is one of them."""
@@ -34,9 +34,7 @@ def is_any_due(without: Collection[int] = ()) -> bool:
 
 def due_schedules(limit: int, without: Collection[int] = ()) -> list[DueSchedule]:
     """Those that are due and that no other beat has in hand; locked until the caller's transaction ends."""
-    rows: Any = _due(without).annotate(read_at=Now()).order_by("next_run_at")
-    if connection().vendor == "postgresql":
-        rows = rows.select_for_update(skip_locked=True)
+    rows: Any = free_of_locks(_due(without).annotate(read_at=Now()).order_by("next_run_at"))
     return [DueSchedule(row=row, now=row.read_at) for row in rows[:limit]]
 
 
