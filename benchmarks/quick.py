@@ -23,7 +23,7 @@ import databases
 import postgres
 
 SINGLE_CALLS = 500
-DRAINED = 3_000
+DRAINED = 10_000
 BATCH = 500
 
 

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 import messages
 from i3tasks_core import outcome
+from i3tasks_core.finish import Finish
 from i3tasks_core.identifiers import uuid7
 from i3tasks_core.states import ExecutionState
 from i3tasks_django import TaskCancelled, TaskFailed, store
@@ -268,7 +269,7 @@ def test_an_atomic_task_whose_lease_was_lost_leaves_nothing():
     held = claim(handle)
     expire_leases()
     (try_id,) = store.expired(10)
-    store.rescue(try_id)
+    store.rescue([try_id])
 
     assert Delivery(runtime()).perform(held) is Verdict.NOTHING_TO_DO
     assert not Group.objects.exists()
@@ -280,9 +281,9 @@ def test_a_finish_after_the_lease_was_lost_changes_nothing():
     held = claim(handle)
     expire_leases()
     for try_id in store.expired(10):
-        store.rescue(try_id)
+        store.rescue([try_id])
 
-    settlement = store.settle(held, outcome.succeeded(3), patience=1)
+    settlement = store.settle([Finish(held, outcome.succeeded(3))], patience=1)
 
     assert not settlement.is_ours
     assert messages.states(handle) == ["lost", "pending"]
@@ -294,7 +295,7 @@ def test_a_finish_with_an_older_fence_changes_nothing():
     held = claim(handle)
     TaskExecutionTry.objects.update(fence=F("fence") + 1)
 
-    assert not store.settle(held, outcome.succeeded(3), patience=1).is_ours
+    assert not store.settle([Finish(held, outcome.succeeded(3))], patience=1).is_ours
     assert messages.states(handle) == ["running"]
 
 
@@ -302,8 +303,8 @@ def test_settling_twice_with_the_same_end_is_one_end():
     handle = tasks.add.delay(1, 2)
     held = claim(handle)
 
-    assert store.settle(held, outcome.succeeded(3), patience=1).is_ours
-    assert store.settle(held, outcome.succeeded(3), patience=1).is_ours
+    assert store.settle([Finish(held, outcome.succeeded(3))], patience=1).is_ours
+    assert store.settle([Finish(held, outcome.succeeded(3))], patience=1).is_ours
     assert TaskExecutionResult.objects.count() == 1
 
 
@@ -312,7 +313,7 @@ def test_a_lease_that_is_alive_is_not_rescued():
     held = claim(handle)
 
     assert store.expired(10) == []
-    assert not store.rescue(held.try_id).is_ours
+    assert not store.rescue([held.try_id]).is_ours
     assert messages.states(handle) == ["running"]
 
 
@@ -323,7 +324,7 @@ def test_a_lost_try_counts_and_the_last_one_fails_the_call():
         claim(handle)
         expire_leases()
         for try_id in store.expired(10):
-            assert store.rescue(try_id).is_ours
+            assert store.rescue([try_id]).is_ours
 
     assert messages.states(handle) == ["lost", "lost"]
     with pytest.raises(TaskFailed, match="Lost: the worker stopped renewing its lease"):
@@ -469,7 +470,7 @@ class TestCancelling:
         handle.cancel()
         expire_leases()
         for try_id in store.expired(10):
-            store.rescue(try_id)
+            store.rescue([try_id])
 
         assert messages.states(handle) == ["lost"]
         assert handle.state is ExecutionState.CANCELLED

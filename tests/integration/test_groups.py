@@ -403,7 +403,7 @@ def test_a_lost_member_counts_when_its_last_try_is_lost():
     (held,) = messages.claim(handle)
     TaskExecutionTry.objects.update(lease_until="2000-01-01T00:00:00Z")
 
-    settlement = store.rescue(held.try_id)
+    settlement = store.rescue([held.try_id])
 
     assert settlement.is_ours
     assert len(settlement.doorbells) == 1

@@ -117,7 +117,7 @@ def test_lost_tries_count_as_failed():
     store.claim([messages.envelope_of(tasks.add.delay(1, 2))], lease=timedelta(minutes=1), worker="w")
     TaskExecutionTry.objects.update(lease_until=Now() - timedelta(seconds=1))
     for try_id in store.expired(1):
-        store.rescue(try_id)
+        store.rescue([try_id])
 
     assert get().json()["totals"]["failed"] == 1
 

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 import messages
 from concurrency import at_once
 from i3tasks_core import outcome
+from i3tasks_core.finish import Finish
 from i3tasks_core.outcome import Error
 from i3tasks_django import store
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
@@ -53,8 +54,8 @@ def test_a_finish_and_a_rescue_of_the_same_try_leave_one_end():
         expire()
 
         settled, rescued = at_once(
-            lambda held=held: store.settle(held, outcome.succeeded(1), patience=5),
-            lambda held=held: store.rescue(held.try_id),
+            lambda held=held: store.settle([Finish(held, outcome.succeeded(1))], patience=5),
+            lambda held=held: store.rescue([held.try_id]),
         )
 
         assert settled.is_ours is not rescued.is_ours
@@ -68,7 +69,7 @@ def test_two_rescues_of_the_same_try_leave_one_successor():
         (held,) = claim(handle)
         expire()
 
-        first, second = at_once(*[lambda held=held: store.rescue(held.try_id)] * 2)
+        first, second = at_once(*[lambda held=held: store.rescue([held.try_id])] * 2)
 
         assert first.is_ours is not second.is_ours
         assert messages.states(handle) == ["lost", "pending"]
@@ -92,7 +93,9 @@ def test_a_cancel_and_a_failing_finish_leave_no_try_behind():
 
         at_once(
             handle.cancel,
-            lambda held=held: store.settle(held, outcome.retried(error, timedelta(minutes=1)), patience=5),
+            lambda held=held: store.settle(
+                [Finish(held, outcome.retried(error, timedelta(minutes=1)))], patience=5
+            ),
         )
 
         assert TaskExecution.objects.get(pk=handle.id).state == "cancelled"
@@ -140,8 +143,8 @@ class TestARowThatSomebodyHolds:
     def test_a_rescue_passes_it_by(self, held):
         locked, free = held
 
-        assert not store.rescue(locked.try_id).is_ours
-        assert store.rescue(free.try_id).is_ours
+        assert not store.rescue([locked.try_id]).is_ours
+        assert store.rescue([free.try_id]).is_ours
 
 
 def test_two_relays_ring_once_for_each_try():

@@ -73,14 +73,14 @@ def test_with_nothing_held_nobody_is_asked(heart, store):
 def test_what_was_dropped_is_not_renewed(heart, store):
     first, second = make_claim(try_id=1), make_claim(try_id=2)
     heart.hold([first, second])
-    heart.drop(first)
+    heart.drop([first])
     heart._beat()
 
     assert store.ids() == [[2]]
 
 
 def test_dropping_what_is_not_held_does_no_harm(heart, store):
-    heart.drop(make_claim(try_id=9))
+    heart.drop([make_claim(try_id=9)])
     heart._beat()
 
     assert store.asked == []
@@ -129,7 +129,7 @@ def test_dropping_an_older_claim_of_a_try_keeps_the_newer_one(heart, store):
     older, newer = make_claim(try_id=1, fence=1), make_claim(try_id=1, fence=2)
     heart.hold([older])
     heart.hold([newer])
-    heart.drop(older)
+    heart.drop([older])
     heart._beat()
 
     assert store.asked == [[newer]]
@@ -156,7 +156,7 @@ def test_a_claim_dropped_during_the_beat_is_not_reported_as_lost(store, caplog):
     claim = make_claim(try_id=1)
 
     def renew(_claims):
-        heart.drop(claim)  # it has just been settled, so its row is not running any more
+        heart.drop([claim])  # it has just been settled, so its row is not running any more
         return set()
 
     heart = Heart(renew, NEVER)
@@ -213,4 +213,4 @@ def test_after_a_fork_the_child_renews_its_own_claims_and_not_the_parents(store)
     _, status = os.waitpid(child, 0)
 
     assert os.waitstatus_to_exitcode(status) == 42
-    heart.drop(make_claim(try_id=1))
+    heart.drop([make_claim(try_id=1)])

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from core_values import make_claim
 
+from i3tasks_core import outcome
 from i3tasks_core import worker as module
 from i3tasks_core.claim import Claim
 from i3tasks_core.errors import PubSubError, PubSubMissing, PubSubUnavailable
+from i3tasks_core.finish import Finish
 from i3tasks_core.pubsub.subscriber import Received
 from i3tasks_core.worker import Admission, Worker
 from waiting import wait_until
@@ -70,6 +72,12 @@ class FakeDelivery:
         self.refused: set[int] = set()
         self.during_admit: Callable[[], object] = lambda: None
         self.release_error: Exception | None = None
+        self.settle_error: Exception | None = None
+        self.settled_at_once: set[int] = set()
+        self.settling: list[list[int]] = []
+        self.settled: list[int] = []
+        self.may_settle = threading.Event()
+        self.may_settle.set()
         self.go = threading.Event()
 
     def admit(self, messages: Sequence[Received]) -> Admission:
@@ -81,15 +89,32 @@ class FakeDelivery:
         claims = [make_claim(try_id=number) for number in numbers if number not in self.refused]
         return Admission(claims=claims, consumed=[received.ack_id for received in messages])
 
-    def perform(self, claim: Claim) -> None:
+    def run(self, claim: Claim) -> Finish | None:
         self.begun.append(claim.try_id)
         self.go.wait(20)
         self.ended.append(claim.try_id)
+        return None if claim.try_id in self.settled_at_once else Finish(claim, outcome.succeeded(None))
+
+    def settle(self, finishes: Sequence[Finish]) -> None:
+        self.settling.append([finish.claim.try_id for finish in finishes])
+        self.may_settle.wait(20)
+        if self.settle_error is not None:
+            raise self.settle_error
+        self.settled.extend(self.settling[-1])
 
     def release(self, claims: Sequence[Claim]) -> None:
         if self.release_error is not None:
             raise self.release_error
         self.released.extend(claim.try_id for claim in claims)
+
+
+class AsManyAhead:
+    """A pace that never changes."""
+
+    def __init__(self, ahead: int) -> None:
+        self.ahead = ahead
+
+    def saw(self, seconds: float) -> None: ...
 
 
 class Bench:
@@ -126,6 +151,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]]:
     yield make
     for bench in made:
         bench.delivery.go.set()
+        bench.delivery.may_settle.set()
         bench.source.answers.put([])
         bench.worker.stop(grace=5)
 
@@ -168,15 +194,76 @@ def test_it_asks_for_nothing_while_every_slot_is_taken(start):
     wait_until(lambda: 3 in bench.delivery.ended)
 
 
-def test_it_never_asks_for_more_than_there_are_free_slots(start):
+def test_after_short_tries_it_asks_for_what_will_start_soon(start):
+    bench = start(concurrency=2)
+    bench.delivery.go.set()
+    for number in range(200):
+        bench.source.give(number)
+    wait_until(lambda: len(bench.delivery.ended) == 200)
+
+    assert bench.source.asked[0] == 2
+    assert max(bench.source.asked) > 20
+    assert sorted(bench.delivery.ended) == list(range(200))
+
+
+def test_it_asks_again_when_half_of_what_may_wait_has_started(start):
+    bench = start(concurrency=1)
+    bench.worker._pace = AsManyAhead(10)
+    bench.source.give(*range(11))
+    bench.wait_for_pull(1)
+    wait_until(lambda: bench.delivery.begun == [0])
+
+    assert bench.source.asked == [1]
+    bench.delivery.go.set()
+    bench.wait_for_pull(2)
+    assert 5 <= bench.source.asked[1] <= 11
+
+
+def test_it_claims_nothing_more_while_too_many_ends_are_unwritten(start, monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNSETTLED", 3)
     bench = start(concurrency=4)
     bench.delivery.go.set()
-    for number in range(100):
-        bench.source.give(number)
-    wait_until(lambda: len(bench.delivery.ended) == 100)
+    bench.delivery.may_settle.clear()
+    bench.source.give(1, 2, 3, 4)
+    wait_until(lambda: len(bench.delivery.ended) == 4)
+    bench.source.give(5)
 
-    assert all(1 <= asked <= 4 for asked in bench.source.asked)
-    assert sorted(bench.delivery.ended) == list(range(100))
+    assert bench.source.asked == [4]
+    bench.delivery.may_settle.set()
+    wait_until(lambda: bench.delivery.settled == [1, 2, 3, 4, 5])
+
+
+def test_what_ends_while_an_end_is_being_written_is_written_together(start):
+    bench = start(concurrency=3)
+    bench.delivery.may_settle.clear()
+    bench.source.give(1)
+    bench.delivery.go.set()
+    wait_until(lambda: bench.delivery.settling == [[1]])
+    bench.source.give(2, 3)
+    wait_until(lambda: len(bench.delivery.ended) == 3)
+    bench.delivery.may_settle.set()
+
+    wait_until(lambda: len(bench.delivery.settled) == 3)
+    assert [sorted(batch) for batch in bench.delivery.settling] == [[1], [2, 3]]
+
+
+def test_what_has_no_end_left_to_write_is_not_handed_on(start):
+    bench = start()
+    bench.delivery.settled_at_once = {1}
+    bench.delivery.go.set()
+    bench.source.give(1, 2)
+
+    wait_until(lambda: bench.delivery.settled == [2])
+    assert bench.worker.stop(grace=20) == 0
+
+
+def test_what_waits_behind_long_tries_is_handed_back(start, monkeypatch):
+    monkeypatch.setattr(module, "STALL", 0.05)
+    bench = start(concurrency=1)
+    bench.source.give(1, 2, 3)  # more than were asked for
+
+    wait_until(lambda: bench.delivery.released == [2, 3])
+    assert bench.delivery.begun == [1]
 
 
 def test_a_message_is_acknowledged_once_claimed_although_its_task_still_runs(start):
@@ -269,13 +356,13 @@ def test_it_survives_a_failed_acknowledgement(start, caplog):
     wait_until(lambda: sorted(bench.delivery.ended) == [1, 2])
 
 
-def test_a_perform_that_raises_frees_its_slot(start):
+def test_a_run_that_raises_frees_its_slot(start):
     bench = start(concurrency=1)
-    bench.delivery.perform = lambda claim: 1 // 0
+    bench.delivery.run = lambda claim: 1 // 0
     bench.source.give(1)
     bench.wait_for_pull(2)
 
-    assert bench.source.asked == [1, 1]
+    assert bench.source.asked == [1, 2]  # it took no time
 
 
 @pytest.mark.parametrize("failures", [0, 1, 5, 50, 10_000])
@@ -285,7 +372,43 @@ def test_the_pause_after_failures_is_bounded(failures):
     assert least / 2 <= module._backoff(failures) <= most
 
 
+def test_a_settle_that_raises_is_logged_and_costs_no_slot(start, caplog):
+    bench = start(concurrency=1)
+    bench.delivery.go.set()
+    bench.delivery.settle_error = ValueError("a bug")
+    with caplog.at_level(logging.ERROR, "i3tasks"):
+        bench.source.give(1)
+        wait_until(lambda: "uncaught" in logged(caplog))
+    bench.delivery.settle_error = None
+    bench.source.give(2)
+
+    wait_until(lambda: bench.delivery.settled == [2])
+    assert bench.worker.stop(grace=20) == 0
+
+
 # --- the end
+
+
+def test_it_ends_when_everything_is_written(start):
+    bench = start()
+    bench.delivery.go.set()
+    bench.delivery.may_settle.clear()
+    bench.source.give(1)
+    wait_until(lambda: bench.delivery.settling == [[1]])
+    threading.Timer(0.05, bench.delivery.may_settle.set).start()
+
+    assert bench.worker.stop(grace=60) == 0
+    assert bench.delivery.settled == [1]
+
+
+def test_an_end_that_could_not_be_written_within_the_grace_is_counted(start):
+    bench = start()
+    bench.delivery.go.set()
+    bench.delivery.may_settle.clear()
+    bench.source.give(1)
+    wait_until(lambda: bench.delivery.settling == [[1]])
+
+    assert bench.worker.stop(grace=0.05) == 1
 
 
 def test_idle_it_stops_at_once(start):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -35,19 +35,20 @@ class Heart:
         try:
             yield
         finally:
-            self.drop(claim)
+            self.drop([claim])
 
     def hold(self, claims: Collection[Claim]) -> None:
         with self._lock:
             self._start()
             self._held.update((claim.try_id, claim) for claim in claims)
 
-    def drop(self, claim: Claim) -> None:
+    def drop(self, claims: Iterable[Claim]) -> None:
         with self._lock:
-            held = self._held.get(claim.try_id)
-            # A try that was released may be claimed again before its first claim is dropped.
-            if held is not None and held.fence == claim.fence:
-                del self._held[claim.try_id]
+            for claim in claims:
+                held = self._held.get(claim.try_id)
+                # A try that was released may be claimed again before its first claim is dropped.
+                if held is not None and held.fence == claim.fence:
+                    del self._held[claim.try_id]
 
     def _start(self) -> None:
         if self._pid != os.getpid():  # threads do not survive a fork
@@ -76,5 +77,5 @@ class Heart:
 
     def _lose(self, claim: Claim) -> None:
         # The task goes on: nothing can stop it safely, and its finish will be refused by the fence.
-        self.drop(claim)
+        self.drop([claim])
         events.LEASE_LOST(**claim.facts)

@@ -35,6 +35,9 @@ class Error:
         )
 
 
+LOST = Error(error_class="Lost", message="the worker stopped renewing its lease: killed, or cut off")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One try's end. ``retry_after`` set: another try follows; else the execution ends with it."""
@@ -59,8 +62,7 @@ def retried(error: Error, after: timedelta) -> Outcome:
 
 def lost(*, has_retries_left: bool) -> Outcome:
     """The worker fell silent. The next try starts at once: the wait for the lease was delay enough."""
-    error = Error(error_class="Lost", message="the worker stopped renewing its lease: killed, or cut off")
-    return Outcome(state=TryState.LOST, error=error, retry_after=timedelta(0) if has_retries_left else None)
+    return Outcome(state=TryState.LOST, error=LOST, retry_after=timedelta(0) if has_retries_left else None)
 
 
 def unregistered(full_name: str) -> Outcome:

@@ -1,22 +1,34 @@
-"""The pull loop: ask for as many messages as there are free slots, claim them, run them, drain at the end."""
+"""The pull loop: ask for as many messages as can start soon, claim them, run them, drain at the end."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Protocol
 
 from i3tasks_core import events
 from i3tasks_core.claim import Claim
 from i3tasks_core.errors import PubSubError, PubSubMissing
+from i3tasks_core.finish import Finish
+from i3tasks_core.gatherer import Gatherer
+from i3tasks_core.pace import Pace
 from i3tasks_core.pubsub.subscriber import Received
 
 LONG_POLL = 20.0
 """Seconds one pull waits for a message."""
+
+MOST_SETTLED = 500
+"""Tries whose ends are written in one transaction."""
+
+MOST_UNSETTLED = 4 * MOST_SETTLED
+"""Tries that have run and whose ends are not written: a slow database must not be run ahead of."""
+
+STALL = 1.0
+"""Seconds after which a try that was claimed and finds no free thread is handed back."""
 
 _BACKOFF = (0.1, 3.0)
 _CLAIM_PATIENCE = (
@@ -41,15 +53,20 @@ class Source(Protocol):
 
 
 class Delivery(Protocol):
-    """What is done with messages and claims."""
+    """What is done with messages and claims; see ``i3tasks_django.delivery``."""
 
     def admit(self, messages: Sequence[Received]) -> Admission: ...
-    def perform(self, claim: Claim) -> object: ...
+    def run(self, claim: Claim) -> Finish | None: ...
+    def settle(self, finishes: Sequence[Finish]) -> None: ...
     def release(self, claims: Sequence[Claim]) -> None: ...
 
 
 class Worker:
     """Runs the tries of one queue in threads, until it is told to stop.
+
+    A message's way leads through four kinds of threads, and each hands on what it has to the next: the puller
+    claims, the runners run, the settler writes what has ended meanwhile in one transaction, and the
+    acknowledger tells Pub/Sub, which nobody waits for.
 
     Args:
         source: the queue's subscription.
@@ -72,13 +89,31 @@ class Worker:
         self._queue_name = queue_name
         self._concurrency = concurrency
         self._stopping = threading.Event()
-        self._slots = threading.Condition()
-        self._running: dict[Future[object], Claim] = {}
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix=f"i3tasks-{queue_name}")
+        self._lock = threading.Lock()
+        self._has_work = threading.Condition(self._lock)
+        self._has_room = threading.Condition(self._lock)
+        self._is_idle = threading.Condition(self._lock)
+        self._waiting: deque[Claim] = deque()
+        self._started_at = time.monotonic()
+        self._running_count = 0
+        self._unsettled_count = 0
+        self._pace = Pace(concurrency)
+        self._settler = Gatherer(self._settle, most=MOST_SETTLED, name="i3tasks-settler")
+        self._acknowledger = Gatherer(self._acknowledge, most=100, name="i3tasks-acknowledger")
         self._puller = threading.Thread(target=self._pull_until_stopped, name="i3tasks-puller", daemon=True)
+        self._threads = [
+            threading.Thread(
+                target=self._run_until_stopped, name=f"i3tasks-{queue_name}_{number}", daemon=True
+            )
+            for number in range(concurrency)
+        ]
+        self._threads.append(threading.Thread(target=self._watch, name="i3tasks-watch", daemon=True))
 
     def start(self) -> None:
-        self._puller.start()
+        self._settler.start()
+        self._acknowledger.start()
+        for thread in (*self._threads, self._puller):
+            thread.start()
 
     def is_alive(self) -> bool:
         """Whether the pull loop still turns."""
@@ -93,19 +128,26 @@ class Worker:
         Returns:
             How many are still running; their leases run out and others take over.
         """
+        deadline = time.monotonic() + grace
         self._stopping.set()
         self._source.close()
-        with self._slots:
-            self._slots.notify_all()
-        deadline = time.monotonic() + grace
+        with self._lock:
+            self._has_room.notify_all()
+            self._has_work.notify_all()
         if self._puller.is_alive():
             self._puller.join(grace)
-        with self._slots:
-            self._pool.shutdown(wait=False)
-            running = dict(self._running)
-        self._release([claim for future, claim in running.items() if future.cancel()])
-        left = wait(running, timeout=max(0.0, deadline - time.monotonic())).not_done
-        return len(left)
+        self._release(self._take_waiting())
+        with self._lock:
+            self._is_idle.wait_for(lambda: not self._left(), max(0.0, deadline - time.monotonic()))
+            left = self._left()
+        self._acknowledger.close(max(0.0, deadline - time.monotonic()))
+        self._settler.close(0.0)
+        return left
+
+    def _left(self) -> int:
+        return self._running_count + self._unsettled_count
+
+    # --- the puller
 
     def _pull_until_stopped(self) -> None:
         failures = 0
@@ -121,10 +163,17 @@ class Worker:
                 self._take(messages)
 
     def _wait_for_room(self) -> int:
-        """Free slots, as soon as there is one; 0 when it is time to stop."""
-        with self._slots:
-            self._slots.wait_for(lambda: self._stopping.is_set() or len(self._running) < self._concurrency)
-            return 0 if self._stopping.is_set() else self._concurrency - len(self._running)
+        """How many messages to ask for, as soon as it is worth asking; 0 when it is time to stop."""
+        with self._lock:
+            self._has_room.wait_for(lambda: self._stopping.is_set() or self._room() > 0)
+            return 0 if self._stopping.is_set() else self._room()
+
+    def _room(self) -> int:
+        ahead = self._pace.ahead
+        # Half of what may wait has started: one request for many beats many for a few.
+        if len(self._waiting) > ahead // 2 or self._unsettled_count > MOST_UNSETTLED:
+            return 0
+        return self._concurrency + ahead - self._running_count - len(self._waiting)
 
     def _after_failed_pull(self, error: PubSubError, failures: int) -> None:
         events.PULL_FAILED(queue=self._queue_name, error=str(error))
@@ -136,14 +185,11 @@ class Worker:
         admission = self._admit(messages)
         if admission is None:
             return
-        self._release([claim for claim in admission.claims if not self._begin(claim)])
-        if not admission.consumed:
-            return
-        try:
-            # Claimed is committed, so the message has done its work whatever becomes of the task.
-            self._source.acknowledge(admission.consumed)
-        except PubSubError as error:
-            events.ACKNOWLEDGE_FAILED(queue=self._queue_name, error=str(error))
+        if not self._begin(admission.claims):
+            self._release(admission.claims)
+        # Claimed is committed, so the message has done its work whatever becomes of the task.
+        if admission.consumed:
+            self._acknowledger.put(admission.consumed)
 
     def _admit(self, messages: list[Received]) -> Admission | None:
         """Claim the batch, through a database outage too, for as long as the messages are ours."""
@@ -159,15 +205,91 @@ class Worker:
             failures += 1
         return None
 
-    def _begin(self, claim: Claim) -> bool:
-        """Start it in a thread, unless the worker was told to stop while the batch was being claimed."""
-        with self._slots:  # in here the pool is open for as long as the flag is not set
+    def _begin(self, claims: list[Claim]) -> bool:
+        """Let the runners have them, unless the worker was told to stop while they were being claimed."""
+        with self._lock:
             if self._stopping.is_set():
                 return False
-            future = self._pool.submit(self._delivery.perform, claim)
-            self._running[future] = claim
-        future.add_done_callback(self._end)
+            if not self._waiting:
+                self._started_at = time.monotonic()
+            self._waiting.extend(claims)
+            self._has_work.notify(len(claims))
         return True
+
+    # --- the runners
+
+    def _run_until_stopped(self) -> None:
+        while (claim := self._next()) is not None:
+            began = time.monotonic()
+            finish: Finish | None = None
+            try:
+                finish = self._delivery.run(claim)
+            except Exception as error:  # noqa: BLE001 - the thread's next try must not suffer
+                events.TRY_UNSETTLED(**claim.facts, error=repr(error))
+            self._end(finish, time.monotonic() - began)
+
+    def _next(self) -> Claim | None:
+        with self._lock:
+            while not self._waiting:
+                if self._stopping.is_set():
+                    return None
+                self._has_work.wait()
+            self._started_at = time.monotonic()
+            self._running_count += 1
+            claim = self._waiting.popleft()
+            self._tell()
+            return claim
+
+    def _end(self, finish: Finish | None, seconds: float) -> None:
+        with self._lock:
+            self._running_count -= 1
+            self._unsettled_count += finish is not None
+            self._pace.saw(seconds)
+            self._tell()
+        if finish is not None:
+            self._settler.put(finish)
+
+    def _tell(self) -> None:
+        """Wake those who wait for room or for the end; the lock is held."""
+        if self._room() > 0:
+            self._has_room.notify()
+        if not self._left():
+            self._is_idle.notify()
+
+    # --- the settler and the acknowledger
+
+    def _settle(self, finishes: list[Finish]) -> None:
+        try:
+            self._delivery.settle(finishes)
+        finally:
+            with self._lock:
+                self._unsettled_count -= len(finishes)
+                self._tell()
+
+    def _acknowledge(self, batches: list[list[str]]) -> None:
+        try:
+            self._source.acknowledge([ack_id for batch in batches for ack_id in batch])
+        except PubSubError as error:
+            events.ACKNOWLEDGE_FAILED(queue=self._queue_name, error=str(error))
+
+    # --- what has not started
+
+    def _watch(self) -> None:
+        """Long tasks after short ones: what was claimed to start at once waits, while others are idle."""
+        while not self._stopping.wait(STALL / 2):
+            with self._lock:
+                stalled = time.monotonic() - self._started_at if self._waiting else 0.0
+                if stalled > STALL:
+                    self._pace.stalled(stalled)
+            if stalled > STALL:
+                self._release(self._take_waiting())
+
+    def _take_waiting(self) -> list[Claim]:
+        with self._lock:
+            taken = list(self._waiting)
+            self._waiting.clear()
+            self._tell()
+        return taken
 
     def _release(self, claims: list[Claim]) -> None:
         if not claims:
@@ -176,11 +298,6 @@ class Worker:
             self._delivery.release(claims)
         except Exception as error:  # noqa: BLE001 - their leases run out; what runs still gets its grace
             events.RELEASE_FAILED(queue=self._queue_name, error=repr(error))
-
-    def _end(self, future: Future[object]) -> None:
-        with self._slots:
-            self._running.pop(future, None)
-            self._slots.notify()
 
 
 def _backoff(failures: int) -> float:

@@ -20,6 +20,7 @@ from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.errors import ArgumentError, GroupError, LeaseLost
+from i3tasks_core.finish import Finish
 from i3tasks_core.outcome import Outcome
 from i3tasks_core.registry import TaskDefinition
 from i3tasks_core.states import TryState
@@ -250,7 +251,7 @@ def _call_atomic(claim: Claim, task: TaskDefinition) -> tuple[Any, Settlement | 
         if ended.state is not TryState.SUCCESS:
             transaction.set_rollback(True, using=alias())
             return value, None
-        settlement = store.settle_within(claim, ended)
+        settlement = store.settle_within([Finish(claim, ended)])
         if not settlement.is_ours:
             raise LeaseLost
     return value, settlement
@@ -267,10 +268,10 @@ def _record_failure(claim: Claim, ended: Outcome) -> tuple[Envelope, ...]:
 
 def _record(claim: Claim, ended: Outcome) -> tuple[Envelope, ...]:
     if not connection().in_atomic_block:
-        return store.settle(claim, ended, runtime().patience).doorbells
+        return store.settle([Finish(claim, ended)], runtime().patience).doorbells
     if connection().needs_rollback:
         return ()  # the record goes the way of the caller's transaction
-    return store.settle_within(claim, ended).doorbells
+    return store.settle_within([Finish(claim, ended)]).doorbells
 
 
 def _hurried_if_here(member: Member) -> Member:

@@ -15,6 +15,7 @@ from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
 from i3tasks_core.envelope import Envelope, decode
 from i3tasks_core.errors import EnvelopeError
+from i3tasks_core.finish import Finish
 from i3tasks_core.outcome import Error, Outcome
 from i3tasks_core.pubsub.subscriber import Received
 from i3tasks_core.registry import TaskDefinition
@@ -106,15 +107,35 @@ class Delivery:
         return Admission(claims=self._claim(readable.values()), consumed=list(readable))
 
     def perform(self, claim: Claim) -> Verdict:
-        """Run a claimed try and write its end. Raises nothing."""
+        """Run a claimed try and write its end, in this thread. Raises nothing."""
+        ran = self._run(claim)
+        if isinstance(ran, Verdict):
+            return ran
         try:
-            drop_dead_connections()
-            return self._perform(claim)
-        except Exception as error:  # noqa: BLE001 - the thread's next try must not suffer; the lease runs out
-            events.TRY_UNSETTLED(**claim.facts, error=repr(error))
-            return Verdict.UNSETTLED
+            settlement = self._settle_alone(ran, self._runtime.patience)
         finally:
-            self._runtime.heart.drop(claim)
+            self._runtime.heart.drop([claim])
+            _give_back_pooled_connections()
+        if settlement is None:
+            return Verdict.UNSETTLED
+        return Verdict.SETTLED if settlement.is_ours else Verdict.NOTHING_TO_DO
+
+    def run(self, claim: Claim) -> Finish | None:
+        """Run a claimed try; None when there is no end left to write. Raises nothing."""
+        ran = self._run(claim)
+        return ran if isinstance(ran, Finish) else None
+
+    def settle(self, finishes: Sequence[Finish]) -> None:
+        """Write the ends of tries that were run: together, or else one by one. Raises nothing."""
+        patience = self._runtime.patience
+        deadline = time.monotonic() + patience
+        try:
+            if len(finishes) > 1 and self._settle_together(finishes, patience / 2):
+                return
+            for finish in finishes:
+                self._settle_alone(finish, max(0.0, deadline - time.monotonic()))
+        finally:
+            self._runtime.heart.drop(finish.claim for finish in finishes)
             _give_back_pooled_connections()
 
     def report_unreadable(self, message_id: str, error: EnvelopeError) -> None:
@@ -128,8 +149,8 @@ class Delivery:
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Hand back what was claimed and not started."""
+        self._runtime.heart.drop(claims)
         for claim in claims:
-            self._runtime.heart.drop(claim)
             events.TRY_RELEASED(**claim.facts)
         store.release(claims)
 
@@ -149,28 +170,42 @@ class Delivery:
         Raises nothing: what was claimed in the same batch must run, and the beat rescues as well.
         """
         try:
-            for try_id in store.expired(len(missed), among=sorted(missed)):
-                rescue(try_id)
+            rescue(store.expired(len(missed), among=sorted(missed)))
         except Exception as error:  # noqa: BLE001
             events.RESCUE_FAILED(error=repr(error))
 
-    def _perform(self, claim: Claim) -> Verdict:
+    def _run(self, claim: Claim) -> Finish | Verdict:
+        """What is left to write, or what became of the try if nothing is. Raises nothing."""
+        ran: Finish | Verdict = Verdict.UNSETTLED
+        try:
+            drop_dead_connections()
+            ran = self._run_task(claim)
+        except Exception as error:  # noqa: BLE001 - the thread's next try must not suffer; the lease runs out
+            events.TRY_UNSETTLED(**claim.facts, error=repr(error))
+        finally:
+            if isinstance(ran, Verdict):
+                self._runtime.heart.drop([claim])
+            _give_back_pooled_connections()
+        return ran
+
+    def _run_task(self, claim: Claim) -> Finish | Verdict:
         task = registry.find(claim.task_path, claim.task_name)
         if task is None:
             return self._without_task(claim)
         events.TRY_STARTED(**claim.facts)
         began = time.monotonic()
         was_open = connection().in_atomic_block  # only inside a test's own transaction
-        ended, settlement = self._run_atomic(claim, task) if task.atomic else self._run(claim, task)
+        ended, settlement = self._run_atomic(claim, task) if task.atomic else self._run_plain(claim, task)
+        finish = Finish(claim, ended, time.monotonic() - began)
         if settlement is None:
             if not was_open:
                 discard_open_transactions()
-            settlement = store.settle(claim, ended, self._runtime.patience)
-        _report(claim, ended, settlement, time.monotonic() - began)
+            return finish
+        _report(finish, is_ours=settlement.is_ours)
         publish_on_commit(settlement.doorbells)
         return Verdict.SETTLED if settlement.is_ours else Verdict.NOTHING_TO_DO
 
-    def _run(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
+    def _run_plain(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
         """How it ended; the end is still to be written."""
         return runner.run(claim, task, metadata_of(claim)), None
 
@@ -186,8 +221,8 @@ class Delivery:
             if error is None:
                 return ended, settlement if ended.state is TryState.SUCCESS else None
             # The commit may have taken effect although its answer was lost.
-            if ended.state is TryState.SUCCESS and store.was_settled(claim, ended):
-                return ended, Settlement(is_ours=True)
+            if ended.state is TryState.SUCCESS and (ours := store.were_settled([Finish(claim, ended)])):
+                return ended, Settlement(ours=ours)
             is_undone = ended.state is TryState.SUCCESS and is_overtaken(error)
             if not is_undone or time.monotonic() > deadline:
                 return ended if ended is _left_open else runner.after_error(error, claim, task), None
@@ -206,7 +241,7 @@ class Delivery:
                     # Its end would be a savepoint's and no commit.
                     ended = _left_open
                 if ended.state is TryState.SUCCESS:
-                    settlement = store.settle_within(claim, ended)
+                    settlement = store.settle_within([Finish(claim, ended)])
                 if not settlement.is_ours:
                     raise _RolledBack  # noqa: TRY301 - it leaves the transaction, which is all it is for
         except _RolledBack:
@@ -215,23 +250,48 @@ class Delivery:
             return ended, settlement, error
         return ended, settlement, None
 
-    def _without_task(self, claim: Claim) -> Verdict:
+    def _without_task(self, claim: Claim) -> Finish | Verdict:
         events.TRY_UNREGISTERED(**claim.facts)
         if claim.is_overdue:
-            ended = outcome.unregistered(f"{claim.task_path}.{claim.task_name}")
-            publish_on_commit(store.settle(claim, ended, self._runtime.patience).doorbells)
-            return Verdict.SETTLED
+            return Finish(claim, outcome.unregistered(f"{claim.task_path}.{claim.task_name}"))
         store.postpone_unregistered(claim)
         return Verdict.RELEASED
 
+    def _settle_together(self, finishes: Sequence[Finish], patience: float) -> bool:
+        try:
+            self._settle(finishes, patience)
+        except Exception as error:  # noqa: BLE001 - one that cannot be written must not hold up its neighbours
+            events.BATCH_FAILED(count=len(finishes), error=repr(error))
+            return False
+        return True
 
-def rescue(try_id: int) -> bool:
-    """Give up a try whose lease is over and ring for its successor; False when it was not lost after all."""
-    settlement = store.rescue(try_id)
-    if settlement.is_ours:
-        events.TRY_LOST(try_id=try_id)
+    def _settle_alone(self, finish: Finish, patience: float) -> Settlement | None:
+        try:
+            return self._settle([finish], patience)
+        except Exception as error:  # noqa: BLE001 - the next try must not suffer; this one's lease runs out
+            events.TRY_UNSETTLED(**finish.claim.facts, error=repr(error))
+            return None
+
+    def _settle(self, finishes: Sequence[Finish], patience: float) -> Settlement:
+        drop_dead_connections()
+        settlement = store.settle(finishes, patience)
+        for finish in finishes:
+            _report(finish, is_ours=finish.claim.try_id in settlement.ours)
         publish_on_commit(settlement.doorbells)
-    return settlement.is_ours
+        return settlement
+
+
+def rescue(try_ids: Sequence[int]) -> int:
+    """Give up tries whose lease is over and ring for their successors.
+
+    Returns:
+        How many were lost after all.
+    """
+    settlement = store.rescue(try_ids) if try_ids else store.STALE
+    for try_id in sorted(settlement.ours):
+        events.TRY_LOST(try_id=try_id)
+    publish_on_commit(settlement.doorbells)
+    return len(settlement.ours)
 
 
 def metadata_of(claim: Claim) -> TaskMetadata:
@@ -258,21 +318,18 @@ def _is_cancelled(execution_id: UUID) -> bool:
     )
 
 
-def _report(claim: Claim, ended: Outcome, settlement: Settlement, seconds: float) -> None:
-    facts = claim.facts
-    if not settlement.is_ours:
+def _report(finish: Finish, *, is_ours: bool) -> None:
+    facts, error, after = finish.claim.facts, finish.outcome.error, finish.outcome.retry_after
+    seconds = round(finish.seconds, 6)
+    if not is_ours:
         events.TRY_STALE(**facts)
-    elif ended.error is None:
-        events.TRY_SUCCEEDED(**facts, seconds=round(seconds, 6))
-    elif ended.retry_after is None:
-        events.TRY_FAILED(**facts, seconds=round(seconds, 6), error_class=ended.error.error_class)
+    elif error is None:
+        events.TRY_SUCCEEDED(**facts, seconds=seconds)
+    elif after is None:
+        events.TRY_FAILED(**facts, seconds=seconds, error_class=error.error_class)
     else:
-        events.TRY_RETRIED(
-            **facts,
-            seconds=round(seconds, 6),
-            error_class=ended.error.error_class,
-            retry_after=round(ended.retry_after.total_seconds(), 3),
-        )
+        retry_after = round(after.total_seconds(), 3)
+        events.TRY_RETRIED(**facts, seconds=seconds, error_class=error.error_class, retry_after=retry_after)
 
 
 def _give_back_pooled_connections() -> None:

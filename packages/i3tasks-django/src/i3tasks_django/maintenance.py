@@ -6,6 +6,7 @@ Safe to run anywhere, any number of times at once.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,12 +18,13 @@ from i3tasks_django.delivery import rescue
 from i3tasks_django.publishing import publish_declaring
 from i3tasks_django.runtime import runtime
 from i3tasks_django.scheduling import fire_due
+from i3tasks_django.store.database import parts
 
 RELAY_BATCH = 500
 RELAY_MOST = 2_000
 """Tries that one pass looks at; the beat makes a pass a second."""
 
-RESCUE_MOST = 200
+RESCUE_MOST = 2_000
 RESCUE_BUDGET = 5.0
 """Seconds after which a pass begins no further rescue: on a slow database it would be taken for hanging."""
 
@@ -123,13 +125,15 @@ def rescue_lost() -> int:
     """Settle as lost what silent workers hold, and give back how many."""
     rescued_count = 0
     deadline = time.monotonic() + RESCUE_BUDGET
-    for try_id in store.expired(RESCUE_MOST):
-        if time.monotonic() > deadline:
-            break
+    waiting = deque(parts(store.expired(RESCUE_MOST)))
+    while waiting and time.monotonic() < deadline:
+        batch = waiting.popleft()
         try:
-            rescued_count += rescue(try_id)
+            rescued_count += rescue(batch)
         except Exception as error:  # noqa: BLE001 - one try that cannot be rescued must not keep the others
-            events.RESCUE_FAILED(error=f"try {try_id}: {error!r}")
+            events.RESCUE_FAILED(error=f"{len(batch)} tries from {batch[0]} on: {error!r}")
+            if len(batch) > 1:
+                waiting.extend([try_id] for try_id in batch)
     return rescued_count
 
 

@@ -17,7 +17,7 @@ from i3tasks_django.store.release import postpone_unregistered, release
 from i3tasks_django.store.reopen import reopen
 from i3tasks_django.store.rescue import expired, rescue
 from i3tasks_django.store.schedules import Entry, declare, edit
-from i3tasks_django.store.settle import STALE, Settlement, settle, settle_within, was_settled
+from i3tasks_django.store.settle import STALE, Settlement, settle, settle_within, were_settled
 from i3tasks_django.store.then import then
 from i3tasks_django.store.tick import (
     DueSchedule,
@@ -65,5 +65,5 @@ __all__ = [
     "settle",
     "settle_within",
     "then",
-    "was_settled",
+    "were_settled",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,11 +19,12 @@ from i3tasks_django.store.database import (
     as_uuid,
     dialect,
     locked,
+    parts,
     placeholders,
     resilient,
     rows,
 )
-from i3tasks_django.store.end import MOST_AT_ONCE, end_executions, silence
+from i3tasks_django.store.end import end_executions, silence
 from i3tasks_django.store.flow import Flow
 
 
@@ -78,7 +79,7 @@ class _Tree:
         while marked := self._mark_groups():
             self._walk(
                 self._members(marked),
-                {pk for part in _parts(marked) for pk in _pks(TaskGroup, Q(task_group__in=part))},
+                {pk for part in parts(marked) for pk in _pks(TaskGroup, Q(task_group__in=part))},
             )
         doorbells = self._flow.write()
         done = Cancellation(cancelled=tuple(self._cancelled), running=tuple(self._running))
@@ -91,22 +92,22 @@ class _Tree:
             executions = (executions | self._members(groups)) - self._cancelled.keys() - self._running.keys()
             self._stop(executions)
             ended = executions - self._cancelled.keys() - self._running.keys()
-            follows = [Q(chained_from__in=part) for part in _parts(ended)]
-            for part in _parts(groups):
+            follows = [Q(chained_from__in=part) for part in parts(ended)]
+            for part in parts(groups):
                 # What follows the group, and what its members that have ended call on their own.
                 follows += [Q(joins_group__in=part), Q(chained_from__task_group__in=part)]
-            within = [Q(task_group__in=part) for part in _parts(groups)]
+            within = [Q(task_group__in=part) for part in parts(groups)]
             executions = {pk for found in follows for pk in _pks(TaskExecution, found)}
             groups = {pk for found in (*follows, *within) for pk in _pks(TaskGroup, found)}
 
     def _members(self, groups: set[UUID]) -> set[UUID]:
         unfinished = Q(state=ExecutionState.PENDING)
         return {
-            pk for part in _parts(groups) for pk in _pks(TaskExecution, Q(task_group__in=part) & unfinished)
+            pk for part in parts(groups) for pk in _pks(TaskExecution, Q(task_group__in=part) & unfinished)
         }
 
     def _stop(self, executions: set[UUID]) -> None:
-        for part in _parts(executions):
+        for part in parts(executions):
             self._end(_cancel_pending_tries(part))
             told = _tell_running(part)
             # Between the two a running try may have failed and left a successor.
@@ -116,7 +117,7 @@ class _Tree:
     def _end(self, executions: Collection[UUID]) -> None:
         if not executions:
             return
-        for ended in end_executions(executions, ExecutionState.CANCELLED):
+        for ended in end_executions(dict.fromkeys(executions, ExecutionState.CANCELLED)):
             self._cancelled[ended.id] = None
             if ended.chain:
                 chain = load(ended.chain)
@@ -127,7 +128,7 @@ class _Tree:
         """Groups take no further members from now on, and wait for none that was never called."""
         marked: set[UUID] = set()
         words = dialect()
-        for part in _parts(self._groups):
+        for part in parts(self._groups):
             sql = _MARK.format(now=words.now, ids=placeholders(len(part)))
             for pk, missing_count in rows(sql, [words.uuid(pk) for pk in part]):
                 marked.add(as_uuid(pk))
@@ -163,9 +164,3 @@ def _tell_running(executions: Collection[UUID]) -> list[UUID]:
 
 def _pks(stage: type[TaskExecution | TaskGroup], found: Q) -> list[UUID]:
     return list(stage.objects.using(alias()).filter(found).values_list("pk", flat=True))
-
-
-def _parts(pks: Collection[UUID]) -> Iterator[list[UUID]]:
-    """As many as go into one statement, in order."""
-    ordered = sorted(pks)
-    return (ordered[start : start + MOST_AT_ONCE] for start in range(0, len(ordered), MOST_AT_ONCE))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
-from i3tasks_django.store.database import as_datetime, as_uuid, dialect, placeholders, resilient, rows
+from i3tasks_django.store.database import as_datetime, as_json, as_uuid, dialect, resilient, rows
+from i3tasks_django.store.given import given, parameter
 
 UNREGISTERED_PATIENCE = timedelta(minutes=15)
 """How long a task that no process here knows may wait for a deploy to bring it."""
@@ -27,11 +28,18 @@ def claim(bells: Sequence[Envelope], *, lease: timedelta, worker: str, patience:
         patience: seconds to go on trying while the database is away.
     """
     words = dialect()
-    sql = _SQL.format(now=words.now, later=words.later, ids=placeholders(len(bells)))
-    ids = [bell.try_id for bell in bells]
-    executions = [words.uuid(bell.execution_id) for bell in bells]
-    params = [lease.total_seconds(), worker, *ids, *executions, -UNREGISTERED_PATIENCE.total_seconds()]
-    return [_as_claim(row) for row in resilient("claim", lambda: rows(sql, params), patience)]
+    sql = _SQL.format(
+        now=words.now,
+        later=words.later,
+        claimed=CLAIMED.format(words=words),
+        given=given(try_id="bigint", execution_id="uuid"),
+    )
+    named = parameter({"try_id": bell.try_id, "execution_id": bell.execution_id} for bell in bells)
+    params = [lease.total_seconds(), worker, named, -UNREGISTERED_PATIENCE.total_seconds()]
+    return [
+        as_claim(row, is_overdue=bool(is_overdue))
+        for *row, is_overdue in resilient("claim", lambda: rows(sql, params), patience)
+    ]
 
 
 # The guard stands in the outer WHERE: through a sub-select two claimers could both win, because
@@ -40,44 +48,34 @@ def claim(bells: Sequence[Envelope], *, lease: timedelta, worker: str, patience:
 _SQL = """
 UPDATE i3tasks_django_taskexecutiontry AS attempt
 SET state = 'running', fence = fence + 1, lease_until = {later}, started_at = {now}, worker = %s
-WHERE id IN ({ids}) AND task_execution_id IN ({ids})
+FROM {given}
+WHERE attempt.id = given.try_id AND task_execution_id = given.execution_id
     AND state = 'pending' AND (run_after IS NULL OR run_after <= {now})
-RETURNING id, fence, task_execution_id, try_number, asked_at, COALESCE(run_after, asked_at) < {later},
-    (SELECT max_retries FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id),
-    (SELECT queue_name FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id),
-    (SELECT task_path FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id),
-    (SELECT task_name FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id),
-    (SELECT task_args FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id),
-    (SELECT task_kwargs FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id)
+RETURNING {claimed}, COALESCE(run_after, asked_at) < {later}
 """
 
+CLAIMED = """id, fence, task_execution_id, try_number, asked_at, (
+    SELECT {words.json_array}(
+        max_retries, queue_name, task_path, task_name, {words.json}(task_args), {words.json}(task_kwargs))
+    FROM i3tasks_django_taskexecution AS execution WHERE execution.id = task_execution_id)"""
+"""What makes a claim, in a RETURNING."""
 
-def _as_claim(row: tuple[object, ...]) -> Claim:
-    (
-        try_id,
-        fence,
-        execution_id,
-        try_number,
-        asked_at,
-        overdue,
-        max_retries,
-        queue,
-        path,
-        name,
-        args,
-        kwargs,
-    ) = row
+
+def as_claim(row: Sequence[Any], *, is_overdue: bool = False) -> Claim:
+    """The claim of a row of ``CLAIMED``."""
+    try_id, fence, execution_id, try_number, asked_at, call = row
+    max_retries, queue_name, task_path, task_name, args, kwargs = as_json(call)
     return Claim(
-        try_id=int(str(try_id)),
-        fence=int(str(fence)),
+        try_id=try_id,
+        fence=fence,
         execution_id=as_uuid(execution_id),
-        try_number=int(str(try_number)),
-        max_retries=int(str(max_retries)),
-        queue_name=str(queue),
-        task_path=str(path),
-        task_name=str(name),
-        args=json.loads(str(args)),
-        kwargs=json.loads(str(kwargs)),
+        try_number=try_number,
+        max_retries=max_retries,
+        queue_name=queue_name,
+        task_path=task_path,
+        task_name=task_name,
+        args=args,
+        kwargs=kwargs,
         asked_at=as_datetime(asked_at),
-        is_overdue=bool(overdue),
+        is_overdue=is_overdue,
     )

@@ -1,7 +1,9 @@
-"""CREATE: a call that this process runs itself, and a further try of one that exists."""
+"""CREATE: a call that this process runs itself, and further tries of those that exist."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -9,9 +11,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from i3tasks_core.claim import Claim
+from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
-from i3tasks_django.store.database import alias
+from i3tasks_django.store.database import alias, as_uuid, dialect, rows
+from i3tasks_django.store.given import given, parameter
 from i3tasks_django.store.insert import FIRST_DISTANCE, NewExecution
 
 
@@ -55,17 +59,54 @@ def create_running(new: NewExecution, lease: timedelta, worker: str) -> Claim:
     )
 
 
-def add_try(execution_id: UUID, try_number: int, delay: timedelta) -> int:
-    """Write the next try of an execution and return its id.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextTry:
+    """A further try of an execution that exists.
 
-    With a delay the relay rings when it is due. Without one the caller rings after its commit.
+    Attributes:
+        delay: until it is due; the relay rings then. Without one the caller rings after its commit.
     """
-    run_after = Now() + delay if delay else None
-    attempt = TaskExecutionTry.objects.using(alias()).create(
-        task_execution_id=execution_id,
-        try_number=try_number,
-        run_after=run_after,
-        next_publish_at=run_after or Now() + FIRST_DISTANCE,
-        publish_count=0 if run_after else 1,
+
+    execution_id: UUID
+    try_number: int
+    queue_name: str
+    delay: timedelta = timedelta(0)
+
+
+def add_tries(wanted: Sequence[NextTry]) -> list[Envelope]:
+    """Write them.
+
+    Returns:
+        The doorbells of those that are due at once.
+    """
+    if not wanted:
+        return []
+    later = dialect().later
+    sql = _SQL.format(
+        later=later,
+        delayed=later.replace("%s", "delay"),
+        given=given(execution_id="uuid", number="integer", delay="double precision"),
     )
-    return attempt.pk
+    params = [FIRST_DISTANCE.total_seconds(), parameter(map(_as_row, wanted))]
+    try_ids = {as_uuid(execution_id): try_id for try_id, execution_id in rows(sql, params)}
+    return [
+        Envelope(try_id=try_ids[new.execution_id], execution_id=new.execution_id, queue_name=new.queue_name)
+        for new in wanted
+        if not new.delay
+    ]
+
+
+def _as_row(new: NextTry) -> dict[str, object]:
+    row: dict[str, object] = {"execution_id": new.execution_id, "number": new.try_number}
+    return {**row, "delay": new.delay.total_seconds()} if new.delay else row
+
+
+_SQL = """
+INSERT INTO i3tasks_django_taskexecutiontry (
+    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
+    error_class, error_message, traceback)
+SELECT execution_id, number, 'pending', {delayed}, COALESCE({delayed}, {later}),
+    CASE WHEN delay IS NULL THEN 1 ELSE 0 END, 0, '', '', '', ''
+FROM {given}
+RETURNING id, task_execution_id
+"""

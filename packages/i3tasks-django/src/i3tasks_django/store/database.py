@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -27,6 +27,9 @@ from i3tasks_django.models import TaskExecutionTry
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Model)
+Key = TypeVar("Key", int, UUID)
+
+_MOST_AT_ONCE = 500
 
 TRANSIENT = (OperationalError, InterfaceError)
 """Serialization failures, deadlocks, dropped connections and SQLITE_BUSY all arrive as these."""
@@ -41,12 +44,18 @@ class Dialect:
         later: a moment so many seconds (one parameter) after it.
         skip_locked: takes the rows nobody else is working on; SQLite has one writer at a time anyway.
         uuid: how it is passed as a parameter.
+        json_array: makes a JSON array of values.
+        json: a JSON column as such a value, and not as text.
+        json_of: what a JSON column takes, made of text.
     """
 
     now: str
     later: str
     skip_locked: str
     uuid: Callable[[UUID], Any]
+    json_array: str
+    json: str
+    json_of: str
 
 
 _DIALECTS = {
@@ -56,12 +65,18 @@ _DIALECTS = {
         later="STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'",
         skip_locked="FOR UPDATE SKIP LOCKED",
         uuid=lambda value: value,
+        json_array="JSON_BUILD_ARRAY",
+        json="TO_JSON",
+        json_of="CAST({} AS jsonb)",
     ),
     "sqlite": Dialect(
         now="STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
         later="STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s || ' seconds')",
         skip_locked="",
         uuid=lambda value: value.hex,
+        json_array="JSON_ARRAY",
+        json="JSON",
+        json_of="{}",
     ),
 }
 
@@ -109,6 +124,12 @@ def as_datetime(value: Any) -> datetime:
 
 def placeholders(count: int) -> str:
     return ", ".join(["%s"] * count)
+
+
+def parts(pks: Iterable[Key]) -> Iterator[list[Key]]:
+    """As many as go into one statement, in order."""
+    ordered = sorted(pks)
+    return (ordered[start : start + _MOST_AT_ONCE] for start in range(0, len(ordered), _MOST_AT_ONCE))
 
 
 def resilient(statement: str, action: Callable[[], T], patience: float) -> T:

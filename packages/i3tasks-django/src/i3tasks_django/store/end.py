@@ -1,8 +1,8 @@
-"""END: an execution is over, once; what was to come after it is handed to the flow."""
+"""END: executions are over, once; what was to come after them is handed to the flow."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,14 +10,13 @@ from uuid import UUID
 from i3tasks_core.states import ExecutionState
 from i3tasks_core.steps import Steps, dump, unheard
 from i3tasks_django.models import TaskExecution
-from i3tasks_django.store.database import alias, as_json, as_uuid, dialect, placeholders, rows
-
-MOST_AT_ONCE = 500
+from i3tasks_django.store.database import alias, as_json, as_uuid, dialect, rows
+from i3tasks_django.store.given import given, parameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """An execution that has just ended.
+    """An execution that has just ended, or whose try has.
 
     Attributes:
         state: a call that somebody cancelled while it ran did not fail: it is cancelled.
@@ -31,14 +30,18 @@ class Ended:
     is_cancelled: bool
 
 
-def end_executions(execution_ids: Collection[UUID], state: ExecutionState) -> list[Ended]:
-    """Close those that are still open."""
-    words = dialect()
-    sql = _SQL.format(now=words.now, ids=placeholders(len(execution_ids)))
-    found = rows(sql, [state, state, *map(words.uuid, execution_ids)])
+def end_executions(ends: Mapping[UUID, ExecutionState]) -> list[Ended]:
+    """Close those that are still open.
+
+    A state of pending stands for a failed try that wants another one: the call stays open for it, unless
+    somebody has cancelled it. Even then its row is written: so this and a cancel() of the same call wait for
+    each other at every isolation level, and a cancelled call gets no further try.
+    """
+    sql = _SQL.format(now=dialect().now, given=given(execution_id="uuid", ended="text"))
+    wanted = parameter({"execution_id": pk, "ended": state} for pk, state in ends.items())
     return [
-        Ended(id=as_uuid(pk), state=ended, chain=as_json(chain), is_cancelled=bool(is_cancelled))
-        for pk, ended, chain, is_cancelled in found
+        Ended(id=as_uuid(pk), state=state, chain=as_json(chain), is_cancelled=bool(is_cancelled))
+        for pk, state, chain, is_cancelled in rows(sql, [wanted])
     ]
 
 
@@ -51,8 +54,11 @@ def silence(execution_id: UUID, chain: Steps) -> None:
 
 # RETURNING gives the moment itself: SQLite 3.40 answers "cancel_requested_at IS NOT NULL" wrongly there.
 _SQL = """
-UPDATE i3tasks_django_taskexecution SET finished_at = {now}, state = CASE
-    WHEN cancel_requested_at IS NOT NULL AND %s = 'failed' THEN 'cancelled' ELSE %s END
-WHERE id IN ({ids}) AND state = 'pending'
+UPDATE i3tasks_django_taskexecution AS execution
+SET finished_at = CASE WHEN ended <> 'pending' OR cancel_requested_at IS NOT NULL THEN {now} END,
+    state = CASE WHEN ended IN ('failed', 'pending') AND cancel_requested_at IS NOT NULL THEN 'cancelled'
+        ELSE ended END
+FROM {given}
+WHERE execution.id = given.execution_id AND state = 'pending'
 RETURNING id, state, chain, cancel_requested_at
 """

@@ -7,14 +7,13 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Now
 
 from i3tasks_core.claim import Claim
-from i3tasks_core.states import ExecutionState, TryState
-from i3tasks_django.models import TaskExecution, TaskExecutionTry
+from i3tasks_core.states import ExecutionState
+from i3tasks_django.models import TaskExecution
 from i3tasks_django.store.cancel import cancel
-from i3tasks_django.store.database import alias, resilient
+from i3tasks_django.store.database import alias, dialect, resilient, rows
+from i3tasks_django.store.given import given, parameter
 from i3tasks_django.store.relay import postpone
 
 UNREGISTERED_DELAY = timedelta(seconds=30)
@@ -43,21 +42,19 @@ def _give_back(claims: Sequence[Claim], delay: timedelta, patience: float) -> No
 
 
 def _make_pending(claims: Sequence[Claim], delay: timedelta) -> None:
-    mine = Q()
-    for claim in claims:
-        mine |= Q(pk=claim.try_id, fence=claim.fence)
-    (
-        TaskExecutionTry.objects.using(alias())
-        .filter(mine, state=TryState.RUNNING)
-        .update(
-            state=TryState.PENDING,
-            lease_until=None,
-            started_at=None,
-            worker="",
-            next_publish_at=Now() + delay if delay else Now(),
-            publish_count=0,
-        )
-    )
+    sql = _SQL.format(later=dialect().later, given=given(try_id="bigint", held="integer"))
+    mine = parameter({"try_id": claim.try_id, "held": claim.fence} for claim in claims)
+    rows(sql, [delay.total_seconds(), mine])
+
+
+_SQL = """
+UPDATE i3tasks_django_taskexecutiontry AS attempt
+SET state = 'pending', lease_until = NULL, started_at = NULL, worker = '', next_publish_at = {later},
+    publish_count = 0
+FROM {given}
+WHERE attempt.id = given.try_id AND state = 'running' AND fence = held
+RETURNING id
+"""
 
 
 def _end_cancelled(execution_ids: Sequence[UUID]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -11,7 +10,7 @@ from django.db.models import Max
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import ExecutionState
 from i3tasks_django.models import TaskExecution, TaskExecutionTry
-from i3tasks_django.store.create import add_try
+from i3tasks_django.store.create import NextTry, add_tries
 from i3tasks_django.store.database import alias
 
 
@@ -30,6 +29,7 @@ def reopen(execution_id: UUID) -> Envelope | None:
         last = tries.aggregate(last=Max("try_number"))["last"] or 0
         # One more than it had, if it had them all; a call that was given up early keeps its retries.
         executions.filter(max_retries__lt=last).update(max_retries=last)
-        try_id = add_try(execution_id, last + 1, timedelta(0))
         queue_name = executions.values_list("queue_name", flat=True).get()
-    return Envelope(try_id=try_id, execution_id=execution_id, queue_name=queue_name)
+        further = NextTry(execution_id=execution_id, try_number=last + 1, queue_name=queue_name)
+        (doorbell,) = add_tries([further])
+    return doorbell

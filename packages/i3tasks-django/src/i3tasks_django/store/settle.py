@@ -1,37 +1,45 @@
-"""SETTLE: how a try ended and everything that follows from it, in one fenced transaction."""
+"""SETTLE: how tries ended and everything that follows from it, in one fenced transaction."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Now
 
-from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
-from i3tasks_core.outcome import Outcome
+from i3tasks_core.finish import Finish
 from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_core.steps import load
-from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry
-from i3tasks_django.store.create import add_try
-from i3tasks_django.store.database import alias, resilient
+from i3tasks_django.models import TaskExecutionTry
+from i3tasks_django.store.create import NextTry, add_tries
+from i3tasks_django.store.database import alias, dialect, resilient, rows
 from i3tasks_django.store.end import end_executions, silence
 from i3tasks_django.store.flow import Flow
+from i3tasks_django.store.given import given, parameter
 from i3tasks_django.store.insert import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What settling came to: whether the finish was ours to write, and which doorbells to ring now."""
+    """What settling came to.
 
-    is_ours: bool
+    Attributes:
+        ours: the ids of the tries whose end was ours to write; the others have been given to somebody else.
+        doorbells: what to ring now.
+    """
+
+    ours: frozenset[int] = frozenset()
     doorbells: tuple[Envelope, ...] = ()
 
+    @property
+    def is_ours(self) -> bool:
+        """Of one try: whether its end was ours to write."""
+        return bool(self.ours)
 
-STALE = Settlement(is_ours=False)
+
+STALE = Settlement()
 
 _ENDED_WITH = {
     TryState.SUCCESS: ExecutionState.SUCCESS,
@@ -40,98 +48,136 @@ _ENDED_WITH = {
 }
 
 
-def settle(claim: Claim, outcome: Outcome, patience: float) -> Settlement:
-    """Write the end of a try, if it is still ours.
+def settle(finishes: Sequence[Finish], patience: float) -> Settlement:
+    """Write the ends of those tries that are still ours, and leave the others alone.
 
-    Safe to run again when the answer to its COMMIT was lost: the second run finds the try ended.
+    Safe to run again when the answer to its COMMIT was lost: the second run finds the tries ended.
 
     Args:
-        claim: what was run.
-        outcome: how it ended.
+        finishes: each of another try.
         patience: seconds to go on trying while the database is away; well below the lease.
     """
 
     def write() -> Settlement:
         with transaction.atomic(using=alias(), durable=True):
-            return settle_within(claim, outcome)
+            return settle_within(finishes)
 
     settlement = resilient("settle", write, patience)
-    if not settlement.is_ours and was_settled(claim, outcome):
-        return Settlement(is_ours=True)
-    return settlement
+    missing = [finish for finish in finishes if finish.claim.try_id not in settlement.ours]
+    if not missing:
+        return settlement
+    return Settlement(ours=settlement.ours | were_settled(missing), doorbells=settlement.doorbells)
 
 
-def settle_within(claim: Claim, outcome: Outcome) -> Settlement:
-    """The same inside a transaction of the caller's, who rolls it back when the try was not ours."""
-    guard = Q(pk=claim.try_id, state=TryState.RUNNING, fence=claim.fence)
-    if not end_try(guard, outcome):
+def settle_within(finishes: Sequence[Finish]) -> Settlement:
+    """The same inside a transaction of the caller's, which may be for nothing when none was ours."""
+    # The tries' rows are locked first of all, and what is not ours is left out from here on.
+    ours = _end_tries(finishes)
+    mine = [finish for finish in finishes if finish.claim.try_id in ours]
+    if not mine:
         return STALE
-    if outcome.retry_after is not None and _wants_another_try(claim.execution_id):
-        return Settlement(is_ours=True, doorbells=_next_try(claim, outcome.retry_after))
-    if outcome.result is not None:
-        TaskExecutionResult.objects.using(alias()).create(
-            task_execution_try_id=claim.try_id, result=outcome.result
-        )
-    return Settlement(is_ours=True, doorbells=end_execution(claim.execution_id, outcome.state))
+    _save_results(mine)
+    return Settlement(ours=frozenset(ours), doorbells=end_tried(mine))
 
 
-def was_settled(claim: Claim, outcome: Outcome) -> bool:
-    """Whether this very end has been written: only the holder of the fence could have."""
-    return (
+def were_settled(finishes: Sequence[Finish]) -> frozenset[int]:
+    """Those whose very end has been written: only the holder of the fence could have."""
+    ended = {(finish.claim.try_id, finish.claim.fence, finish.outcome.state) for finish in finishes}
+    found = (
         TaskExecutionTry.objects.using(alias())
-        .filter(pk=claim.try_id, fence=claim.fence, state=outcome.state)
-        .exists()
+        .filter(pk__in=[try_id for try_id, _, _ in ended])
+        .values_list("pk", "fence", "state")
     )
+    return frozenset(row[0] for row in found if row in ended)
 
 
-def end_try(guard: Q, outcome: Outcome) -> bool:
-    """Close the try's row if the guard still holds. The first of all writes: this row is locked first."""
-    error = outcome.error
-    changed = (
-        TaskExecutionTry.objects.using(alias())
-        .filter(guard)
-        .update(
-            state=outcome.state,
-            finished_at=Now(),
-            lease_until=None,
-            error_class=error.error_class if error else "",
-            error_message=error.message if error else "",
-            traceback=error.traceback if error else "",
-        )
-    )
-    return changed == 1
-
-
-def end_execution(execution_id: UUID, state: TryState) -> tuple[Envelope, ...]:
-    """Close the execution with its last try, if it is still open, and write what follows.
+def end_tried(finishes: Sequence[Finish]) -> tuple[Envelope, ...]:
+    """What becomes of the calls whose tries have just ended: another try, or their end and what follows it.
 
     Returns:
         The doorbells to ring after the commit.
     """
+    by_execution = {finish.claim.execution_id: finish for finish in finishes}
     flow = Flow()
-    for ended in end_executions([execution_id], _ENDED_WITH[state]):
-        if ended.chain:
+    again: list[NextTry] = []
+    for ended in end_executions({pk: _end(finish) for pk, finish in by_execution.items()}):
+        finish = by_execution[ended.id]
+        if ended.state == ExecutionState.PENDING:
+            again.append(_next_try(finish))
+        elif ended.chain:
             chain, is_success = load(ended.chain), ended.state == ExecutionState.SUCCESS
             origin = Origin(chained_from=ended.id)
             flow.follow(chain, origin, is_success=is_success, is_cancelled=ended.is_cancelled)
             if not is_success:
                 silence(ended.id, chain)
-    return flow.write()
+    return (*flow.write(), *add_tries(again))
 
 
-def _wants_another_try(execution_id: UUID) -> bool:
-    # A real write: it makes this transaction and a cancel() of the same call wait for each other at every
-    # isolation level, so a cancelled call gets no further try.
-    return (
-        TaskExecution.objects.using(alias())
-        .filter(pk=execution_id, state=ExecutionState.PENDING, cancel_requested_at=None)
-        .update(state=ExecutionState.PENDING)
-        == 1
+def _end(finish: Finish) -> ExecutionState:
+    """What its call comes to; pending if another try is wanted."""
+    if finish.outcome.retry_after is not None:
+        return ExecutionState.PENDING
+    return _ENDED_WITH[finish.outcome.state]
+
+
+def _next_try(finish: Finish) -> NextTry:
+    claim, delay = finish.claim, finish.outcome.retry_after
+    assert delay is not None  # or the call would not be pending
+    return NextTry(
+        execution_id=claim.execution_id,
+        try_number=claim.try_number + 1,
+        queue_name=claim.queue_name,
+        delay=delay,
     )
 
 
-def _next_try(claim: Claim, delay: timedelta) -> tuple[Envelope, ...]:
-    try_id = add_try(claim.execution_id, claim.try_number + 1, delay)
-    if delay > timedelta(0):
-        return ()  # the relay rings when it is due
-    return (Envelope(try_id=try_id, execution_id=claim.execution_id, queue_name=claim.queue_name),)
+def _end_tries(finishes: Sequence[Finish]) -> set[int]:
+    sql = _END.format(
+        now=dialect().now,
+        given=given(
+            try_id="bigint", held="integer", ended="text", error="text", message="text", frames="text"
+        ),
+    )
+    return {try_id for (try_id,) in rows(sql, [parameter(map(_as_row, finishes))])}
+
+
+def _as_row(finish: Finish) -> dict[str, object]:
+    row: dict[str, object] = {
+        "try_id": finish.claim.try_id,
+        "held": finish.claim.fence,
+        "ended": finish.outcome.state,
+    }
+    if error := finish.outcome.error:
+        row |= {"error": error.error_class, "message": error.message, "frames": error.traceback}
+    return row
+
+
+# The fence: a try that was given to somebody else since is no longer ours to end.
+_END = """
+UPDATE i3tasks_django_taskexecutiontry AS attempt
+SET state = ended, finished_at = {now}, lease_until = NULL, error_class = COALESCE(error, ''),
+    error_message = COALESCE(message, ''), traceback = COALESCE(frames, '')
+FROM {given}
+WHERE attempt.id = given.try_id AND state = 'running' AND fence = held
+RETURNING id
+"""
+
+
+def _save_results(finishes: Sequence[Finish]) -> None:
+    results = [
+        {"try_id": finish.claim.try_id, "value": json.dumps(finish.outcome.result)}
+        for finish in finishes
+        if finish.outcome.result is not None
+    ]
+    if results:
+        sql = _RESULTS.format(
+            value=dialect().json_of.format("value"), given=given(try_id="bigint", value="text")
+        )
+        rows(sql, [parameter(results)])
+
+
+_RESULTS = """
+INSERT INTO i3tasks_django_taskexecutionresult (task_execution_try_id, result)
+SELECT try_id, {value} FROM {given}
+RETURNING id
+"""
