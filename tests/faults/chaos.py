@@ -54,7 +54,7 @@ class Chaos:
 
     @property
     def most_lost(self) -> int:
-        """The tries that the killed may have held, at most."""
+        """The tries that the killed may have been running, at most."""
         return len(self.kills) * self._concurrency
 
     def kill_during(self, oracle: Oracle, last_line: int, count: int, patience: float) -> None:

@@ -62,6 +62,9 @@ class Runs:
         """Where each execution began for the first time."""
         return {line.execution_id: line.place for line in reversed(self.starts)}
 
+    def has_ended(self, try_id: int) -> bool:
+        return try_id in self._ends
+
     def end_of(self, try_id: int) -> int:
         """Where a try ended.
 
