@@ -32,6 +32,7 @@ import postgres  # noqa: E402
 from i3tasks_core.config import PubSubConfig  # noqa: E402
 from i3tasks_core.errors import PubSubError  # noqa: E402
 from i3tasks_core.pubsub.publisher import Publisher  # noqa: E402
+from i3tasks_django import ringing  # noqa: E402
 from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
 from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
 
@@ -72,6 +73,12 @@ def sqlite_session() -> Iterator[databases.Database]:
 def postgres_session(postgres_server: postgres.Cluster) -> Iterator[databases.Database]:
     with databases.postgres_database(postgres_server) as database:
         yield database
+
+
+@pytest.fixture(autouse=True)
+def rung_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a commit rings is rung when the call returns; tests/integration/test_ringing.py has the thread."""
+    monkeypatch.setattr(ringing, "ring", ringing.ring_now)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -193,8 +193,8 @@ def test_whatever_goes_wrong_after_the_commit_never_reaches_the_caller(requests,
     def boom(_ids):
         raise RuntimeError("the database went away")
 
-    monkeypatch.setattr("i3tasks_django.publishing.store.postpone", boom)
-    monkeypatch.setattr("i3tasks_django.publishing.publish", lambda _batch: [])
+    monkeypatch.setattr("i3tasks_django.ringing.store.postpone", boom)
+    monkeypatch.setattr("i3tasks_django.ringing.publish", lambda _batch: [])
     with transaction.atomic():
         tasks.add_heavy.delay(1, 2)
         transaction.on_commit(lambda: seen.append("the hook after ours"))

@@ -1,7 +1,10 @@
 """The Django app."""
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.core import checks
+from django.core.signals import request_finished
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -17,4 +20,12 @@ class I3TasksConfig(AppConfig):
         from i3tasks_django.checks import TAG, check_all
 
         checks.register(check_all, TAG)
+        request_finished.connect(_flush, dispatch_uid="i3tasks-ringing")
         autodiscover_modules("tasks")
+
+
+def _flush(**_: Any) -> None:
+    """After the response, and before a server that scales to zero takes the processor away."""
+    from i3tasks_django import ringing
+
+    ringing.flush()

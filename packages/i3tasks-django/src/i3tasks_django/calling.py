@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from i3tasks_django import store
 from i3tasks_django.delivery import metadata_of
 from i3tasks_django.handles import ChainHandle
 from i3tasks_django.models import TaskGroup
-from i3tasks_django.publishing import Ringer, publish_on_commit
+from i3tasks_django.ringing import publish_on_commit
 from i3tasks_django.runtime import runtime
 from i3tasks_django.store import Cancellation, Flow, NewExecution, Settlement
 from i3tasks_django.store.database import alias, connection, once_more_if_overtaken
@@ -60,7 +60,8 @@ def dispatch(member: Member, group: Any) -> ChainHandle | TaskGroup:
     """
     group_id = _group_id(group)
     _check_size(member)
-    first = _write(lambda flow: flow.enter(_hurried_if_here(member), group_id))
+    is_one_call = group_id is None and isinstance(member.steps[0], Call)
+    first = _write(lambda flow: flow.enter(_hurried_if_here(member), group_id), is_one_call=is_one_call)
     if not isinstance(first, TaskGroup):
         return ChainHandle(first.id)
     first.refresh_from_db()  # it may have ended by now, when it is empty or runs here
@@ -75,11 +76,9 @@ def call_many(members: Iterable[Member]) -> int:
     """
     count = 0
     waiting = iter(members)
-    with Ringer() as ringer:
-        ring = publish_on_commit if connection().in_atomic_block else ringer.ring
-        while batch := [_hurried_if_here(member) for member in islice(waiting, BATCH)]:
-            _write(partial(_enter_all, batch), ring)
-            count += len(batch)
+    while batch := [_hurried_if_here(member) for member in islice(waiting, BATCH)]:
+        _write(partial(_enter_all, batch))
+        count += len(batch)
     return count
 
 
@@ -154,16 +153,16 @@ class _Ran:
     doorbells: tuple[Envelope, ...] = ()
 
 
-def _write(gather: Callable[[Flow], T], ring: Callable[[Sequence[Envelope]], None] | None = None) -> T:
+def _write(gather: Callable[[Flow], T], *, is_one_call: bool = False) -> T:
     """Write what is gathered in one transaction, and ring for it when that commits.
 
     Args:
         gather: says what to write.
-        ring: rings after the commit; by default the commit hook does.
+        is_one_call: it comes to one execution and its try, and reads nothing.
     """
 
     def write() -> tuple[T | None, Exception | None, tuple[Envelope, ...]]:
-        with transaction.atomic(using=alias(), savepoint=False):
+        with nullcontext() if is_one_statement else transaction.atomic(using=alias(), savepoint=False):
             flow = Flow()
             try:
                 gathered = gather(flow)
@@ -171,18 +170,18 @@ def _write(gather: Callable[[Flow], T], ring: Callable[[Sequence[Envelope]], Non
                 # Nothing is written yet: the caller's transaction may go on.
                 return None, refusal, ()
             doorbells = flow.write()
-            if ring is None and not is_here:
+            if not is_here:
                 publish_on_commit(doorbells)
             return gathered, None, doorbells
 
     is_here = runtime().config.force_sync
+    # Such a statement commits by itself, and spares the round trips of BEGIN and COMMIT.
+    is_one_statement = is_one_call and connection().vendor == "postgresql" and connection().get_autocommit()
     gathered, refusal, doorbells = once_more_if_overtaken(write)
     if refusal is not None:
         raise refusal
     if is_here:
         _run_all(doorbells)
-    elif ring is not None and doorbells:
-        ring(doorbells)
     return gathered  # type: ignore[return-value]
 
 

@@ -24,7 +24,7 @@ from i3tasks_core.worker import Admission
 from i3tasks_django import store
 from i3tasks_django.lineage import Lineage
 from i3tasks_django.models import TaskExecution
-from i3tasks_django.publishing import publish_on_commit
+from i3tasks_django.ringing import publish_on_commit
 from i3tasks_django.runtime import Runtime
 from i3tasks_django.store import Settlement
 from i3tasks_django.store.database import (

@@ -19,7 +19,7 @@ from i3tasks_core.steps import Call, Steps
 from i3tasks_django import store
 from i3tasks_django.composition import steps_of
 from i3tasks_django.models import TaskSchedule
-from i3tasks_django.publishing import publish_on_commit
+from i3tasks_django.ringing import publish_on_commit
 from i3tasks_django.runtime import Runtime, runtime
 from i3tasks_django.store import DueSchedule, Entry, Flow, NewExecution
 from i3tasks_django.store.database import alias, resilient

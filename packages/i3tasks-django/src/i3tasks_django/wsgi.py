@@ -13,6 +13,7 @@ from django.urls import set_script_prefix
 
 from i3tasks_core import events
 from i3tasks_core.config import AnyQueue, PushQueue
+from i3tasks_django import ringing
 from i3tasks_django.publishing import declare_in_background
 from i3tasks_django.runtime import runtime
 from i3tasks_django.views.beat import beat
@@ -52,6 +53,8 @@ class Routes:
         except Exception as error:  # noqa: BLE001 - the caller gets a status, the log gets the reason
             events.PASS_FAILED(error=repr(error), exc_info=error)
             return HttpResponse(status=500)
+        finally:
+            ringing.flush()  # a server that scales to zero may take the processor away after the answer
         return response
 
 

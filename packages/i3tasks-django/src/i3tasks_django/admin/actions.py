@@ -16,7 +16,7 @@ from i3tasks_core.states import ExecutionState
 from i3tasks_django import calling, store
 from i3tasks_django.admin.telling import record, tell, tell_refused
 from i3tasks_django.models import TaskExecution, TaskGroup
-from i3tasks_django.publishing import publish_on_commit
+from i3tasks_django.ringing import publish_on_commit
 from i3tasks_django.store import Cancellation
 from i3tasks_django.store.database import alias
 
