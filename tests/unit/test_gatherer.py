@@ -18,7 +18,7 @@ class Bench:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.may_go_on = threading.Event()
-        self.gatherer = Gatherer(self._handle, most=3, name="bench")
+        self.gatherer = Gatherer(self._handle, most=3, rest=0.0, name="bench")
 
     def _handle(self, batch: list[int]) -> None:
         self.batches.append(batch)
@@ -81,4 +81,17 @@ def test_closing_one_that_hangs_ends_in_time(bench):
 
 
 def test_one_that_was_never_started_can_be_closed():
-    Gatherer(print, most=1, name="bench").close(20)
+    Gatherer(print, most=1, rest=0.0, name="bench").close(20)
+
+
+def test_those_who_come_one_after_the_other_share_a_batch():
+    batches: list[list[int]] = []
+    gatherer: Gatherer[int] = Gatherer(batches.append, most=100, rest=0.2, name="bench")
+    gatherer.start()
+    gatherer.put(1)
+    wait_until(lambda: batches == [[1]])
+    for item in (2, 3, 4):
+        gatherer.put(item)
+
+    gatherer.close(20)
+    assert batches == [[1], [2, 3, 4]]

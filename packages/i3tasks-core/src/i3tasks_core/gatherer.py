@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
@@ -13,16 +14,17 @@ T = TypeVar("T")
 
 
 class Gatherer(Generic[T]):
-    """Hands items on in batches that form by themselves: nobody waits for company, and who is late shares.
+    """Hands items on in batches that form by themselves: who comes after a pause waits for no company.
 
     Args:
         handle: takes a batch; called from this object's thread only. What it raises is logged.
         most: items of a batch, at most.
+        rest: seconds between a batch and the next one, so that those who come one after the other share it.
         name: of the thread.
     """
 
-    def __init__(self, handle: Callable[[list[T]], object], *, most: int, name: str) -> None:
-        self._handle, self._most = handle, most
+    def __init__(self, handle: Callable[[list[T]], object], *, most: int, rest: float, name: str) -> None:
+        self._handle, self._most, self._rest = handle, most, rest
         self._items: SimpleQueue[T | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -48,6 +50,7 @@ class Gatherer(Generic[T]):
                 events.UNCAUGHT(thread=self._thread.name, error=repr(error), exc_info=error)
             if is_last:
                 return
+            time.sleep(self._rest)
 
     def _fill(self, batch: list[T]) -> bool:
         """Add what is there; whether nothing comes after it."""

@@ -24,6 +24,9 @@ LONG_POLL = 20.0
 MOST_SETTLED = 500
 """Tries whose ends are written in one transaction."""
 
+REST = 0.002
+"""Seconds between two such transactions; nothing that ends after a pause waits for it."""
+
 MOST_UNSETTLED = 4 * MOST_SETTLED
 """Tries that have run and whose ends are not written: a slow database must not be run ahead of."""
 
@@ -98,8 +101,8 @@ class Worker:
         self._running_count = 0
         self._unsettled_count = 0
         self._pace = Pace(concurrency)
-        self._settler = Gatherer(self._settle, most=MOST_SETTLED, name="i3tasks-settler")
-        self._acknowledger = Gatherer(self._acknowledge, most=100, name="i3tasks-acknowledger")
+        self._settler = Gatherer(self._settle, most=MOST_SETTLED, rest=REST, name="i3tasks-settler")
+        self._acknowledger = Gatherer(self._acknowledge, most=100, rest=REST, name="i3tasks-acknowledger")
         self._puller = threading.Thread(target=self._pull_until_stopped, name="i3tasks-puller", daemon=True)
         self._threads = [
             threading.Thread(

@@ -23,6 +23,9 @@ PATIENCE = 2.0
 EXIT_PATIENCE = 5.0
 """Seconds that a process which ends waits for its last doorbells."""
 
+REST = 0.003
+"""Seconds between two requests: calls one after the other share one, a single call waits for nobody."""
+
 MOST_PENDING = 2_000
 """Doorbells that may wait for the thread; who comes after them rings himself, and so is slowed down."""
 
@@ -113,7 +116,7 @@ class Ringer:
         self._progress = threading.Condition()
         self._asked_count = self._done_count = 0
         self._is_started = False
-        self._gatherer = Gatherer(self._ring, most=MOST_PENDING, name="i3tasks-ringer")
+        self._gatherer = Gatherer(self._ring, most=MOST_PENDING, rest=REST, name="i3tasks-ringer")
 
     def _start(self) -> bool:
         if not self._is_started:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from i3tasks_core.errors import PubSubError, PubSubUnavailable
-from i3tasks_core.pubsub.clients import Clients, bounded, translated
+from i3tasks_core.pubsub.clients import Clients, routed, translated
 
 MAX_MESSAGES = 1000
 """Pub/Sub's limit of one publish request: https://cloud.google.com/pubsub/quotas"""
@@ -92,6 +92,4 @@ class Publisher:
         request = types.PublishRequest.pb()(topic=topic_path)
         for data, attributes in messages:
             request.messages.add(data=data, attributes=attributes)
-        self._clients.publisher().publish(
-            request=types.PublishRequest.wrap(request), **bounded(self._patience)
-        )
+        self._clients.rpc("Publish")(request, timeout=self._patience, metadata=routed("topic", topic_path))
