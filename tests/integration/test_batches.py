@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 import messages
 from i3tasks_core import outcome
 from i3tasks_core.claim import Claim
+from i3tasks_core.envelope import Envelope
 from i3tasks_core.finish import Finish
 from i3tasks_core.outcome import Error
 from i3tasks_django import ChainHandle, chain, store
-from i3tasks_django.delivery import Delivery
+from i3tasks_django.delivery import Delivery, SharedDelivery, Verdict
 from i3tasks_django.maintenance import rescue_lost
 from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry, TaskGroup
 from i3tasks_django.runtime import runtime
 from project import tasks
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
@@ -221,3 +225,54 @@ def test_thousands_of_leases_are_renewed():
 
     assert len(held) == 1_200
     assert store.heartbeat(held, timedelta(seconds=60)) == {claim.try_id for claim in held}
+
+
+class TestPushesThatComeAtOnce:
+    """As a receiver serves them."""
+
+    def deliver(self, *bells: Envelope) -> list[Verdict]:
+        delivery = SharedDelivery(runtime())
+
+        def one(bell: Envelope) -> Verdict:
+            try:
+                return delivery.deliver(bell)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(len(bells)) as pool:
+            return list(pool.map(one, bells))
+
+    def test_each_is_run_once_and_told_what_became_of_it(self):
+        handles = [tasks.add.delay(number, 0) for number in range(6)]
+        early = tasks.add.using(run_after=3600).delay(1, 2)
+        bells = [messages.envelope_of(handle) for handle in handles]
+
+        verdicts = self.deliver(*bells, messages.envelope_of(early), *bells)
+
+        assert sorted(verdict.name for verdict in verdicts) == ["NOTHING_TO_DO"] * 7 + ["SETTLED"] * 6
+        assert {tuple(messages.states(handle)) for handle in handles} == {("success",)}
+        assert messages.states(early) == ["pending"]
+
+    def test_a_database_that_is_away_leaves_the_messages_to_come_again(self, monkeypatch):
+        handle = tasks.add.delay(1, 2)
+
+        def away(*_args: object, **_options: object) -> None:
+            raise OperationalError("gone")
+
+        monkeypatch.setattr("i3tasks_django.delivery.store.claim", away)
+        with pytest.raises(OperationalError, match="gone"):
+            self.deliver(messages.envelope_of(handle))
+
+    def test_a_database_that_hangs_keeps_nobody_waiting_for_long(self, monkeypatch):
+        go_on = threading.Event()
+        monkeypatch.setattr("i3tasks_django.delivery._CLAIM_PATIENCE", 0.05)
+        monkeypatch.setattr("i3tasks_django.delivery.store.claim", lambda *_, **__: go_on.wait(20) and [])
+        delivery = SharedDelivery(runtime())
+        bells = [messages.envelope_of(tasks.add.delay(1, 2)) for _ in range(2)]
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(delivery.deliver, bells[0])
+            wait_until(lambda: delivery._claimed._pid and not delivery._claimed._gatherer._items.qsize())
+            with pytest.raises(OperationalError, match="has not answered"):
+                delivery.deliver(bells[1])
+            go_on.set()
+            assert first.result(20) is Verdict.NOTHING_TO_DO

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from enum import Enum
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
@@ -19,6 +20,7 @@ from i3tasks_core.finish import Finish
 from i3tasks_core.outcome import Error, Outcome
 from i3tasks_core.pubsub.subscriber import Received
 from i3tasks_core.registry import TaskDefinition
+from i3tasks_core.sharing import Shared
 from i3tasks_core.states import TryState
 from i3tasks_core.worker import Admission
 from i3tasks_django import store
@@ -34,6 +36,10 @@ from i3tasks_django.store.database import (
     drop_dead_connections,
     is_overtaken,
 )
+
+_MOST_SHARED = 100
+_CLAIM_PATIENCE = 4.0
+"""Seconds after which Pub/Sub is told to come again rather than kept waiting for a database."""
 
 
 class Verdict(Enum):
@@ -109,31 +115,25 @@ class Delivery:
     def perform(self, claim: Claim) -> Verdict:
         """Run a claimed try and write its end, in this thread. Raises nothing."""
         ran = self._run(claim)
-        if isinstance(ran, Verdict):
-            return ran
-        try:
-            settlement = self._settle_alone(ran, self._runtime.patience)
-        finally:
-            self._runtime.heart.drop([claim])
-            _give_back_pooled_connections()
-        if settlement is None:
-            return Verdict.UNSETTLED
-        return Verdict.SETTLED if settlement.is_ours else Verdict.NOTHING_TO_DO
+        return ran if isinstance(ran, Verdict) else self.settle([ran])[0]
 
     def run(self, claim: Claim) -> Finish | None:
         """Run a claimed try; None when there is no end left to write. Raises nothing."""
         ran = self._run(claim)
         return ran if isinstance(ran, Finish) else None
 
-    def settle(self, finishes: Sequence[Finish]) -> None:
-        """Write the ends of tries that were run: together, or else one by one. Raises nothing."""
+    def settle(self, finishes: Sequence[Finish]) -> list[Verdict]:
+        """Write the ends of tries that were run: together, or else one by one. Raises nothing.
+
+        Returns:
+            What became of each.
+        """
         patience = self._runtime.patience
         deadline = time.monotonic() + patience
         try:
-            if len(finishes) > 1 and self._settle_together(finishes, patience / 2):
-                return
-            for finish in finishes:
-                self._settle_alone(finish, max(0.0, deadline - time.monotonic()))
+            if len(finishes) > 1 and (verdicts := self._settle_together(finishes, patience / 2)):
+                return verdicts
+            return [self._settle_alone(finish, max(0.0, deadline - time.monotonic())) for finish in finishes]
         finally:
             self._runtime.heart.drop(finish.claim for finish in finishes)
             _give_back_pooled_connections()
@@ -257,28 +257,67 @@ class Delivery:
         store.postpone_unregistered(claim)
         return Verdict.RELEASED
 
-    def _settle_together(self, finishes: Sequence[Finish], patience: float) -> bool:
+    def _settle_together(self, finishes: Sequence[Finish], patience: float) -> list[Verdict]:
+        """Nothing if they cannot be written together."""
         try:
-            self._settle(finishes, patience)
+            return self._settle(finishes, patience)
         except Exception as error:  # noqa: BLE001 - one that cannot be written must not hold up its neighbours
             events.BATCH_FAILED(count=len(finishes), error=repr(error))
-            return False
-        return True
+            return []
 
-    def _settle_alone(self, finish: Finish, patience: float) -> Settlement | None:
+    def _settle_alone(self, finish: Finish, patience: float) -> Verdict:
         try:
-            return self._settle([finish], patience)
+            return self._settle([finish], patience)[0]
         except Exception as error:  # noqa: BLE001 - the next try must not suffer; this one's lease runs out
             events.TRY_UNSETTLED(**finish.claim.facts, error=repr(error))
-            return None
+            return Verdict.UNSETTLED
 
-    def _settle(self, finishes: Sequence[Finish], patience: float) -> Settlement:
+    def _settle(self, finishes: Sequence[Finish], patience: float) -> list[Verdict]:
         drop_dead_connections()
         settlement = store.settle(finishes, patience)
         for finish in finishes:
             _report(finish, is_ours=finish.claim.try_id in settlement.ours)
         publish_on_commit(settlement.doorbells)
-        return settlement
+        return [
+            Verdict.SETTLED if finish.claim.try_id in settlement.ours else Verdict.NOTHING_TO_DO
+            for finish in finishes
+        ]
+
+
+class SharedDelivery(Delivery):
+    """For a process that serves many pushes at once: they are claimed, and their ends written, together.
+
+    Their tasks run in the threads that ask; only the database is spared.
+    """
+
+    def __init__(self, current: Runtime, queue_name: str | None = None) -> None:
+        super().__init__(current, queue_name)
+        self._claimed = Shared(self._claim_each, most=_MOST_SHARED, name="i3tasks-claimer")
+        self._settled = Shared(self.settle, most=_MOST_SHARED, name="i3tasks-settler")
+
+    def deliver(self, envelope: Envelope) -> Verdict:
+        """Claim, run and settle one try.
+
+        Raises:
+            OperationalError, InterfaceError: the database is away; the message was not consumed.
+        """
+        try:
+            claim = self._claimed(envelope, _CLAIM_PATIENCE)
+        except TimeoutError:
+            raise OperationalError(f"the database has not answered for {_CLAIM_PATIENCE} s") from None
+        if claim is None:
+            return Verdict.NOTHING_TO_DO
+        ran = self._run(claim)
+        # No timeout: what has run must be written, and that has its own patience.
+        return ran if isinstance(ran, Verdict) else self._settled(ran, timeout=threading.TIMEOUT_MAX)
+
+    def _claim_each(self, bells: list[Envelope]) -> list[Claim | None]:
+        drop_dead_connections()
+        try:
+            claims = {claim.try_id: claim for claim in self._claim(bells)}
+        finally:
+            _give_back_pooled_connections()
+        return [claims.pop(bell.try_id, None) for bell in bells]  # of two that are the same, one
 
 
 def rescue(try_ids: Sequence[int]) -> int:

@@ -18,7 +18,7 @@ from i3tasks_django.publishing import declare_in_background
 from i3tasks_django.runtime import runtime
 from i3tasks_django.views.beat import beat
 from i3tasks_django.views.health import database_answers, health, probe
-from i3tasks_django.views.push import push
+from i3tasks_django.views.push import push, share
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -72,5 +72,6 @@ def receiver_routes(queues: Iterable[AnyQueue]) -> Routes:
 def receiver() -> Routes:
     """The receiver's application; declares topics and subscriptions in the background as it starts."""
     declare_in_background()
+    share()
     events.SERVICE_STARTED(service="receiver", detail=f"pid={os.getpid()}")
     return receiver_routes(runtime().config.queues)

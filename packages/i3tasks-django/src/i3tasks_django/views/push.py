@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from i3tasks_core import events
 from i3tasks_core.errors import EnvelopeError, SignatureError
-from i3tasks_django.delivery import Delivery, Verdict
+from i3tasks_django.delivery import Delivery, SharedDelivery, Verdict
 from i3tasks_django.runtime import Runtime, runtime
 from i3tasks_django.store.database import TRANSIENT
 from i3tasks_django.views.away import later
@@ -45,13 +45,21 @@ def push(request: HttpRequest) -> HttpResponse:
 push = transaction.non_atomic_requests(push)
 
 _deliveries: dict[int, Delivery] = {}
+_kind: type[Delivery] = Delivery
+
+
+def share() -> None:
+    """From now on pushes are claimed and settled together: the threads of this process serve little else."""
+    global _kind  # noqa: PLW0603 - said once, by who starts the process
+    _kind = SharedDelivery
+    _deliveries.clear()
 
 
 def _delivery(current: Runtime) -> Delivery:
     """One for each runtime, so that a settings change in a test makes a new one."""
     if id(current) not in _deliveries:
         _deliveries.clear()
-        _deliveries[id(current)] = Delivery(current)
+        _deliveries[id(current)] = _kind(current)
     return _deliveries[id(current)]
 
 

@@ -1,0 +1,72 @@
+"""Many threads ask for the same kind of thing at once, and one of them does it for all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from i3tasks_core.gatherer import Gatherer
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Shared(Generic[T, R]):
+    """A function of one item, done for all those together that were asked for at the same moment.
+
+    Args:
+        do: a result for each item, in their order. Called from this object's thread only, which starts with
+            the first call of a process.
+        most: items of one call, at most.
+        name: of the thread.
+    """
+
+    def __init__(self, do: Callable[[list[T]], list[R]], *, most: int, name: str) -> None:
+        self._do = do
+        self._most, self._name = most, name
+        self._lock = threading.Lock()
+        self._pid = 0
+
+    def __call__(self, item: T, timeout: float) -> R:
+        """Its result.
+
+        Args:
+            item: what to do it for.
+            timeout: seconds to wait for the beginning; what has begun is waited for.
+
+        Raises:
+            TimeoutError: it has not begun, and never will.
+            Exception: what ``do`` raised.
+        """
+        future: Future[R] = Future()
+        self._put((item, future))
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            if future.cancel():
+                raise
+            return future.result()
+
+    def _put(self, asked: tuple[T, Future[R]]) -> None:
+        with self._lock:
+            if self._pid != os.getpid():  # threads do not survive a fork
+                self._gatherer = Gatherer(self._handle, most=self._most, rest=0.0, name=self._name)
+                self._gatherer.start()
+                self._pid = os.getpid()
+        self._gatherer.put(asked)
+
+    def _handle(self, asked: list[tuple[T, Future[R]]]) -> None:
+        begun = [each for each in asked if each[1].set_running_or_notify_cancel()]
+        if not begun:
+            return
+        try:
+            results = self._do([item for item, _ in begun])
+        except BaseException as error:  # noqa: BLE001 - it is the callers'
+            for _, future in begun:
+                future.set_exception(error)
+        else:
+            for (_, future), result in zip(begun, results, strict=True):
+                future.set_result(result)
