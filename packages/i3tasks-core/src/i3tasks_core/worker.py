@@ -77,6 +77,9 @@ class Worker:
         queue_name: for the log.
         concurrency: tries at a time.
         redeclare: called when the subscription does not exist (an emulator forgets everything).
+
+    Attributes:
+        started_count: tries begun so far.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Worker:
         self._is_idle = threading.Condition(self._lock)
         self._waiting: deque[Claim] = deque()
         self._started_at = time.monotonic()
+        self.started_count = 0
         self._running_count = 0
         self._unsettled_count = 0
         self._pace = Pace(concurrency)
@@ -238,6 +242,7 @@ class Worker:
                     return None
                 self._has_work.wait()
             self._started_at = time.monotonic()
+            self.started_count += 1
             self._running_count += 1
             claim = self._waiting.popleft()
             self._tell()

@@ -11,78 +11,34 @@ from django.db import connections
 
 from i3tasks_core import events, names
 from i3tasks_core.config import PullQueue
-from i3tasks_core.errors import I3TasksError, PubSubError
+from i3tasks_core.errors import PubSubError
 from i3tasks_core.pubsub.subscriber import Received, Subscriber
 from i3tasks_core.worker import LONG_POLL, Worker
 from i3tasks_django.beating import SideBeat, pubsub_is_away
 from i3tasks_django.delivery import Delivery
 from i3tasks_django.publishing import declare, declare_in_background
 from i3tasks_django.runtime import Runtime, runtime
-from i3tasks_django.service import HIGHEST_PORT, CannotStart, environment_number
 from i3tasks_django.sidecar import serve_health
 from i3tasks_django.signals import StopRequest
+from i3tasks_django.supervising import resident_mib, supervise, supervisor
+from i3tasks_django.worker_options import HEALTH_PORT, WorkerOptions
 
-CONCURRENCY = 8
-GRACE = 8
-"""Seconds: Cloud Run and docker stop kill ten seconds after SIGTERM."""
-
-PORT = "I3TASKS_HEALTH_PORT"
 HANGING_AFTER = LONG_POLL + 20.0
 """Seconds after which a pull is taken for one that never ends."""
 
 
-class NotAPullQueue(I3TasksError, ValueError):
-    """A worker was asked for a queue that Pub/Sub pushes."""
-
-    def __init__(self, queue_name: str) -> None:
-        super().__init__(
-            f"queue {queue_name!r} is a PushQueue, which Pub/Sub delivers to the receiver: "
-            "name a PullQueue of I3TASKS.other_queues"
-        )
-
-
-def pull_queue(queue_name: str) -> PullQueue:
-    """The pull queue of that name.
-
-    Raises:
-        UnknownQueue: the settings list no such queue.
-        NotAPullQueue: it is a push queue.
-    """
-    queue = runtime().queue(queue_name)
-    if not isinstance(queue, PullQueue):
-        raise NotAPullQueue(queue_name)
-    return queue
-
-
-def work(queue_name: str | None, concurrency: int | None, health_port: int | None = None) -> int:
+def work(options: WorkerOptions) -> int:
     """Run the worker that the options ask for: the service's and ``manage.py i3tasks_worker``'s.
-
-    Args:
-        queue_name: None takes ``I3TASKS_QUEUE``.
-        concurrency: None takes ``I3TASKS_CONCURRENCY``, or 8.
-        health_port: None takes ``I3TASKS_HEALTH_PORT``, or runs without the sidecar.
-
-    Environment: ``I3TASKS_GRACE_SECONDS`` too.
 
     Returns:
         The exit code.
 
     Raises:
-        CannotStart: no queue is named, a number is none, or the port is taken.
-        UnknownQueue: the settings list no such queue.
-        NotAPullQueue: it is a push queue.
+        CannotStart: the health port is taken.
     """
-    name = queue_name or os.environ.get("I3TASKS_QUEUE")
-    if not name:
-        raise CannotStart("no queue is named: write --queue=NAME or set I3TASKS_QUEUE")
-    if health_port is None and os.environ.get(PORT):
-        health_port = environment_number(PORT, 0, most=HIGHEST_PORT)
-    return run_worker(
-        pull_queue(name),
-        concurrency=concurrency or environment_number("I3TASKS_CONCURRENCY", CONCURRENCY, least=1),
-        grace=environment_number("I3TASKS_GRACE_SECONDS", GRACE),
-        health_port=health_port,
-    )
+    if options.process_count > 1 and not supervisor():
+        return supervise(options)
+    return run_worker(options)
 
 
 class DeclaredFirst(Subscriber):
@@ -154,44 +110,35 @@ def make_worker(queue: PullQueue, source: Subscriber, concurrency: int) -> Worke
     )
 
 
-def run_worker(
-    queue: PullQueue,
-    *,
-    concurrency: int = CONCURRENCY,
-    grace: float = GRACE,
-    health_port: int | None = None,
-) -> int:
-    """Work until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+def run_worker(options: WorkerOptions) -> int:
+    """Work in this process until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
-    Args:
-        queue: whose messages to pull.
-        concurrency: tries at a time.
-        grace: seconds the running tries are given at the end.
-        health_port: where the health sidecar listens; None runs without it.
+    A process of a supervisor's leaves health and maintenance to that, and ends with it.
 
     Returns:
         The exit code.
 
     Raises:
-        CannotStart: the port is taken.
+        CannotStart: the health port is taken.
     """
-    source = DeclaredFirst(runtime(), queue)
-    worker = make_worker(queue, source, concurrency)
+    source = DeclaredFirst(runtime(), options.queue)
+    worker = make_worker(options.queue, source, options.concurrency)
     beat = SideBeat()
     stopping = StopRequest()
-    detail = f"queue={queue.queue_name} concurrency={concurrency}"
-    if health_port is not None:
-        detail += f" health_port={_serve_health(health_port, worker, source, beat)}"
+    detail = f"queue={options.queue.queue_name} concurrency={options.concurrency}"
+    if options.health_port is not None and not supervisor():
+        detail += f" health_port={_serve_health(options.health_port, worker, source, beat)}"
     source.declare()
     worker.start()
-    beat.start()
+    if not supervisor():
+        beat.start()
     events.SERVICE_STARTED(service="worker", detail=detail)
-    while not stopping.wait(1.0) and worker.is_alive():
+    while not stopping.wait(1.0) and (worn := _is_worn(worker, options)) is None:
         pass
-    events.SERVICE_STOPPING(service="worker", detail=detail)
-    code = 0 if stopping.is_set() else 1
+    events.SERVICE_STOPPING(service="worker", detail=detail if stopping.is_set() else f"{detail}: {worn}")
+    code = 0 if stopping.is_set() or worker.is_alive() else 1
     beat.stop()
-    left = worker.stop(grace)
+    left = worker.stop(options.grace)
     events.SERVICE_STOPPED(service="worker", running_count=left)
     if left:
         # Threads cannot be stopped: only the process's end frees their leases for others.
@@ -201,12 +148,25 @@ def run_worker(
     return code
 
 
+def _is_worn(worker: Worker, options: WorkerOptions) -> str | None:
+    """Why this process should make room for another one; None while it should not."""
+    if not worker.is_alive():
+        return "the pull loop has ended"
+    if options.max_tasks is not None and worker.started_count >= options.max_tasks:
+        return f"it has begun {worker.started_count} tasks"
+    if options.max_rss is not None and (rss := resident_mib()) > options.max_rss:
+        return f"it takes {rss} MiB"
+    if supervisor() not in (None, os.getppid()):
+        return "its supervisor is gone"
+    return None
+
+
 def _serve_health(port: int, worker: Worker, source: DeclaredFirst, beat: SideBeat) -> int:
     def is_live() -> str | None:
         return source.hangs() if worker.is_alive() else "the pull loop has ended"
 
     return serve_health(
-        port, PORT, is_live=is_live, ready=[source.fails, pubsub_is_away], metrics=beat.metrics
+        port, HEALTH_PORT, is_live=is_live, ready=[source.fails, pubsub_is_away], metrics=beat.metrics
     )
 
 
