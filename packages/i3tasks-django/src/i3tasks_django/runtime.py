@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from i3tasks_core.config import AnyQueue, I3TasksSettings, PubSubConfig
 from i3tasks_core.envelope import derive_key
 from i3tasks_core.errors import UnknownQueue
 from i3tasks_core.lease import Heart
+from i3tasks_core.oidc_problems import signer_problems
 from i3tasks_core.problems import Problem, pubsub_problems, settings_problems
 from i3tasks_core.pubsub.clients import Clients
 from i3tasks_core.pubsub.publisher import Publisher
@@ -99,7 +101,7 @@ def problems() -> list[Problem]:
     found = pubsub_problems(getattr(settings, "PUBSUB_CONFIG", None))
     config = getattr(settings, "I3TASKS", None)
     if isinstance(config, I3TasksSettings):
-        wrong = settings_problems(config)
+        wrong = settings_problems(config) or signer_problems(config.push_auth, is_emulator=_is_emulator())
         # Queues and schedules must be readable before one can look into the schedules.
         return found + (wrong or schedule_problems(config.schedules, [q.queue_name for q in config.queues]))
     missing = Problem(
@@ -110,6 +112,11 @@ def problems() -> list[Problem]:
         "imported from i3tasks_django.types",
     )
     return [*found, missing]
+
+
+def _is_emulator() -> bool:
+    pubsub = getattr(settings, "PUBSUB_CONFIG", None)
+    return isinstance(pubsub, Mapping) and pubsub.get("EMULATOR") is True
 
 
 def _make() -> Runtime:
