@@ -22,6 +22,7 @@ from i3tasks_core.oidc_problems import signer_problems
 from i3tasks_core.problems import Problem, pubsub_problems, settings_problems
 from i3tasks_core.pubsub.clients import Clients
 from i3tasks_core.pubsub.publisher import Publisher
+from i3tasks_core.pubsub.push_token import TokenVerifier
 from i3tasks_core.schedule_problems import schedule_problems
 from i3tasks_django import store
 from i3tasks_django.store.database import connection
@@ -43,6 +44,7 @@ class Runtime:
         self.clients = Clients(pubsub)
         self.publisher = Publisher(self.clients)
         self.heart = Heart(self._renew, every=config.lease / 4)
+        self.tokens = TokenVerifier(config.push_auth) if config.push_auth else None
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
