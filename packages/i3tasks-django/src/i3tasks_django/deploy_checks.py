@@ -16,7 +16,7 @@ def check_doors(**_: Any) -> list[checks.CheckMessage]:
     """Registered with Django for deployments. Settings that are wrong have errors of their own."""
     if runtime.problems():
         return []
-    config, is_emulator = settings.I3TASKS, settings.PUBSUB_CONFIG.get("EMULATOR", False)
+    config, is_emulator = settings.I3TASKS, bool(settings.PUBSUB_CONFIG.get("EMULATOR"))
     found = [*_beat_warnings(config, is_emulator=is_emulator)]
     if is_emulator:
         return [*found, *_emulator_warnings(config)]
