@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 REQUEST_SECONDS = 10.0
 """Pub/Sub sends its 1 KiB at once. A task's own time does not count."""
 
+# For the peer to read an answer to what it has not finished saying.
+_LAST_WORDS_SECONDS = 0.2
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 Application = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
@@ -41,7 +43,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn carries no types
 
     def handle(self, conn: Any) -> Any:
         with self.patience.awaiting(conn.sock):
-            return super().handle(conn)
+            goes_on = super().handle(conn)
+        if not goes_on:
+            _part(conn)
+        return goes_on
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         """Requests that wait for a thread, or come on open connections, go elsewhere."""
@@ -56,6 +61,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn carries no types
             return
         self.log.warning("Invalid request: %s", type(exc).__name__)
         util.write_nonblock(client, _BAD_REQUEST)
+
+
+def _part(conn: Any) -> None:
+    """Close it here: the loop that accepts connections would wait for two seconds for each peer to agree."""
+    util.close_graceful(conn.sock, timeout=_LAST_WORDS_SECONDS)
+    conn.close = lambda graceful=False: None  # noqa: ARG005 - gunicorn's name
 
 
 def whole_requests(application: Application, patience: Patience) -> Application:
