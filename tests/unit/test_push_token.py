@@ -300,6 +300,17 @@ class TestCertificates:
         clock.now += 61
         assert known.find(key().key_id) == key().certificate
 
+    def test_that_do_not_come_in_time_are_unavailable(self, server, clock, monkeypatch):
+        monkeypatch.setattr("i3tasks_core.pubsub.certificates.PATIENCE_SECONDS", 0.3)
+        server.pause = 30.0
+        known = Certificates(server.url, clock)
+        began = time.monotonic()
+        for _ in range(10):
+            with pytest.raises(CertificatesUnavailable):
+                known.find(key().key_id)
+        assert time.monotonic() - began < 2.0
+        assert server.fetch_count == 1
+
     def test_that_nobody_serves_are_unavailable(self, server, clock):
         server.close()
         with pytest.raises(CertificatesUnavailable):

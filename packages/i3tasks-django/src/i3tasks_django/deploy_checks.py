@@ -16,15 +16,16 @@ def check_doors(**_: Any) -> list[checks.CheckMessage]:
     """Registered with Django for deployments. Settings that are wrong have errors of their own."""
     if runtime.problems():
         return []
-    config, is_emulator = settings.I3TASKS, bool(settings.PUBSUB_CONFIG.get("EMULATOR"))
-    found = [*_beat_warnings(config, is_emulator=is_emulator)]
-    if is_emulator:
-        return [*found, *_emulator_warnings(config)]
-    return [*found, *_push_warnings(config), *_token_warnings(config)]
+    config = settings.I3TASKS
+    if settings.PUBSUB_CONFIG.get("EMULATOR"):
+        return [*_beat_warnings(), *_emulator_warnings(config)]
+    return [*_beat_warnings(), *_push_warnings(config), *_token_warnings(config)]
 
 
-def _beat_warnings(config: I3TasksSettings, *, is_emulator: bool) -> Iterator[checks.Warning]:
-    if config.beat_token is None and config.push_auth is None and (settings.DEBUG or is_emulator):
+def _beat_warnings() -> Iterator[checks.Warning]:
+    from i3tasks_django.views.beat import is_beat_open
+
+    if is_beat_open():
         yield checks.Warning(
             "The beat endpoint answers everybody: neither I3TASKS.beat_token nor I3TASKS.push_auth is set, "
             f"and {'DEBUG' if settings.DEBUG else 'EMULATOR'} is True.",
