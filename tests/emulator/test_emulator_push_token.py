@@ -3,6 +3,7 @@
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -11,6 +12,10 @@ from emulator_client import PubSub
 from emulator_endpoint import Endpoint, PushRequest
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token
+
+from i3tasks_core.config import OIDC
+from i3tasks_core.errors import TokenForeign
+from i3tasks_core.pubsub.push_token import TokenVerifier
 
 EMAIL = "pusher@the-project.iam.gserviceaccount.com"
 
@@ -106,3 +111,17 @@ def test_there_is_nothing_else_on_the_port_of_the_certificates(embedded: PubSub)
     refused.value.close()
 
     assert refused.value.code == 404
+
+
+def test_a_push_token_opens_our_own_door_and_no_other(embedded: PubSub, endpoint: Endpoint) -> None:
+    token = token_of(pushed(embedded, endpoint, audience="https://the-app/push"))
+    wanted = OIDC(
+        audience="https://the-app/push",
+        service_account_email=EMAIL,
+        certs_url=embedded.target.certs_url,
+    )
+
+    TokenVerifier(wanted).verify(token)
+
+    with pytest.raises(TokenForeign):
+        TokenVerifier(replace(wanted, audience="https://another-app/push")).verify(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -13,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 import messages
 from i3tasks_django import store
 from i3tasks_django.models import TaskExecutionTry
+from i3tasks_django.views import health as health_view
 from project import tasks
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -21,6 +23,8 @@ client = Client()
 
 
 def get(**headers):
+    """A report of now, and not the one of a moment ago."""
+    health_view._kept.forget()
     return client.get("/i3/tasks-health/", headers=headers)
 
 
@@ -127,6 +131,42 @@ def test_the_page_costs_two_queries():
     with CaptureQueriesContext(connection) as queries:
         get()
     assert len(queries) == 2
+
+
+def test_the_page_is_kept_for_two_seconds_and_never_by_others(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(health_view, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    first = get()
+    with CaptureQueriesContext(connection) as queries:
+        again = client.get("/i3/tasks-health/")
+        clock[0] += 1.9
+        client.get("/i3/tasks-health/")
+    assert len(queries) == 0
+    assert again.json() == first.json()
+    assert again.headers["Cache-Control"] == "no-store"
+
+    clock[0] += 0.2
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/i3/tasks-health/")
+    assert len(queries) == 2
+
+
+def test_whoever_has_no_token_costs_no_query(i3tasks):
+    i3tasks(health_token="s3cret")
+    health_view._kept.forget()
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get("/i3/tasks-health/").status_code == 401
+    assert len(queries) == 0
+
+
+def test_the_page_names_fifty_tasks_and_counts_all(monkeypatch):
+    monkeypatch.setattr("i3tasks_django.health.MOST_TASKS", 1)
+    messages.deliver(tasks.fail_for_good.delay())
+    messages.deliver(tasks.add.delay(1, 2))
+
+    found = get().json()
+    assert [task["task_name"] for task in found["by_task"]] == ["fail_for_good"]
+    assert found["totals"] == {"pending": 0, "running": 0, "success": 1, "failed": 1}
 
 
 def test_a_token_is_asked_for_when_one_is_set(i3tasks):

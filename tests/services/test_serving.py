@@ -65,6 +65,10 @@ def test_the_receiver_serves_its_routes_and_nothing_of_the_project(embedded_serv
     assert processes.get(port, "/i3/tasks-push/")[0] == 405
     assert processes.get(port, "/i3/tasks-push/", method="POST")[0] == 400
     assert processes.get(port, "/i3/tasks-beat/", method="POST")[0] == 200
+    handle = tasks.add_heavy.delay(1, 2)
+    assert processes.get(port, handle.status_url())[1]["id"] == str(handle.id)
+    assert processes.get(port, f"/i3/tasks-status/{handle.id}/")[0] == 404
+    assert processes.get(port, "/i3/tasks-status/x/")[0] == 404
     assert processes.get(port, "/admin/")[0] == 404
     assert processes.get(port, "/")[0] == 404
 

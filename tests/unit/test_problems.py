@@ -58,13 +58,15 @@ def test_the_documented_defaults():
         "beat_token": None,
         "lease": timedelta(seconds=60),
         "autoclean_older_than": None,
+        "push_auth": None,
+        "status_token": None,
     }
 
 
 def test_our_own_parameters_are_keyword_only():
     keyword_only = [field.name for field in fields(I3TasksSettings) if field.kw_only]
 
-    assert keyword_only == ["beat_token", "lease", "autoclean_older_than"]
+    assert keyword_only == ["beat_token", "lease", "autoclean_older_than", "push_auth", "status_token"]
     assert I3TasksSettings("tasks.shop", DEFAULT, (HEAVY,), (), True, 5).default_max_retries == 5
 
 
@@ -247,7 +249,7 @@ def test_a_flag_is_true_or_false(name, value):
     assert found(**{name: value}) == {("E016", f"I3TASKS.{name}")}
 
 
-@pytest.mark.parametrize("name", ["health_token", "beat_token"])
+@pytest.mark.parametrize("name", ["health_token", "beat_token", "status_token"])
 @pytest.mark.parametrize("value", ["", 5, b"secret", ["s3cr3t"]])
 def test_a_wrong_token_is_named_and_not_repeated(name, value):
     problems = settings_problems(make(**{name: value}))
@@ -301,7 +303,7 @@ anything = st.recursive(
 @given(st.fixed_dictionaries({field.name: anything for field in fields(I3TasksSettings)}))
 def test_whatever_stands_in_the_settings_nothing_is_raised(values):
     for problem in settings_problems(I3TasksSettings(**values)):
-        assert problem.code.startswith("E01") or problem.code == "E034"
+        assert problem.code.startswith("E01") or problem.code in ("E034", "E008")
         assert problem.field.startswith("I3TASKS.")
 
 

@@ -90,6 +90,22 @@ class Schedule:
         return f"{self.full_name} [{self.cron}] {hashlib.sha256(given.encode()).hexdigest()[:12]}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OIDC:
+    """Who may ring: the token that Pub/Sub, or Cloud Scheduler, puts on its requests, signed by Google.
+
+    Attributes:
+        audience: whom the token is for, word for word; by custom the address of the push endpoint.
+        service_account_email: whom it was made for; its address must be verified.
+        certs_url: where the certificates of an emulator's tokens are, refused without ``EMULATOR``; None
+            means Google's.
+    """
+
+    audience: str
+    service_account_email: str
+    certs_url: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class I3TasksSettings:
     """The ``I3TASKS`` setting.
@@ -112,6 +128,10 @@ class I3TasksSettings:
         lease: a worker that falls silent for this long loses its tries to others. Heartbeats come four
             to a lease and scans for lost tries six, so a killed worker's task runs again within 1.2 leases.
         autoclean_older_than: what ended longer ago is deleted, a little every minute; None keeps everything.
+        push_auth: the token that the push endpoint asks for, and that opens the beat endpoint; None asks for
+            none: the signature in every message still keeps out whoever does not know ``SECRET_KEY``.
+        status_token: asked of whoever reads the state of a call; None means ``health_token``, and without
+            either a signed address is the only way in.
     """
 
     namespace: str
@@ -129,6 +149,8 @@ class I3TasksSettings:
     beat_token: str | None = field(default=None, kw_only=True)
     lease: timedelta = field(default=timedelta(seconds=60), kw_only=True)
     autoclean_older_than: timedelta | None = field(default=None, kw_only=True)
+    push_auth: OIDC | None = field(default=None, kw_only=True)
+    status_token: str | None = field(default=None, kw_only=True)
 
     @property
     def queues(self) -> tuple[AnyQueue, ...]:

@@ -53,6 +53,21 @@ class SignatureError(EnvelopeError):
     """A message whose signature is missing or was not made with one of our keys."""
 
 
+class TokenRefused(I3TasksError):
+    """A token that is missing, cannot be read, has expired or was signed by somebody else."""
+
+
+class TokenForeign(TokenRefused):
+    """A sound token that was not made for us, or not by whom we expect."""
+
+
+class CertificatesUnavailable(I3TasksError):
+    """No certificates to verify tokens with: trying again later makes sense."""
+
+    def __init__(self) -> None:
+        super().__init__("the certificates of push tokens cannot be had")
+
+
 class LeaseLost(I3TasksError):
     """The try was given to somebody else while it ran; nothing it did in its transaction is kept."""
 

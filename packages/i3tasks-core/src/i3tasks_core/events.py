@@ -57,6 +57,8 @@ LEASE_LOST = Event("lease_lost", _ERROR, *_TRY)
 HEARTBEAT_FAILED = Event("heartbeat_failed", _ERROR, "error")
 
 MESSAGE_UNREADABLE = Event("message_unreadable", _WARNING, "message_id", "error")
+TOKEN_REFUSED = Event("token_refused", _WARNING, "door", "reason")
+CERTIFICATES_AWAY = Event("certificates_away", _WARNING, "url", "error")
 PUBLISH_FAILED = Event("publish_failed", _WARNING, "queue", "count", "error")
 PULL_FAILED = Event("pull_failed", _WARNING, "queue", "error")
 ACKNOWLEDGE_FAILED = Event("acknowledge_failed", _WARNING, "queue", "error")

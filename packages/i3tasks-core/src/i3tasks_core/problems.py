@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,16 @@ from urllib.parse import urlsplit
 
 from i3tasks_core import names
 from i3tasks_core.config import AnyQueue, PullQueue, PushQueue, Schedule
+from i3tasks_core.oidc_problems import oidc_problems
+from i3tasks_core.problem import Problem
+
+__all__ = ["Problem", "pubsub_problems", "settings_problems"]
 
 _HOST = re.compile(r"[^\s/:]+:\d{1,5}")
 _MOST = 1_000_000
 _LEASES = (timedelta(seconds=1), timedelta(days=1))
 _RETENTIONS = (timedelta(minutes=1), timedelta(days=36_500))
 _PUBSUB_FIELDS = ("EMULATOR", "HOST", "PROJECT_ID", "CREDENTIALS")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One thing wrong with the settings.
-
-    Attributes:
-        code: stable id, e.g. ``E003``.
-        field: the setting's full name, e.g. ``I3TASKS.default_queue``.
-        message: what is wrong, with the value.
-        hint: what to write instead.
-    """
-
-    code: str
-    field: str
-    message: str
-    hint: str
-
-    def __str__(self) -> str:
-        return f"{self.field} {self.message}: {self.hint}"
 
 
 def settings_problems(given: Any) -> list[Problem]:
@@ -52,6 +35,7 @@ def settings_problems(given: Any) -> list[Problem]:
         *_queue_problems(given),
         *_number_problems(given),
         *_flag_problems(given),
+        *oidc_problems(given.push_auth),
     ]
 
 
@@ -227,7 +211,7 @@ def _flag_problems(given: Any) -> Iterator[Problem]:
                 message=f"is {getattr(given, name)!r}",
                 hint="write True or False",
             )
-    for name in ("health_token", "beat_token"):
+    for name in ("health_token", "beat_token", "status_token"):
         value = getattr(given, name)
         if value is not None and (not isinstance(value, str) or not value):
             # The value is a secret, however wrong: it is not repeated.

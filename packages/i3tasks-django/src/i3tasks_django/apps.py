@@ -18,9 +18,11 @@ class I3TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from i3tasks_django.checks import TAG, check_all
+        from i3tasks_django.deploy_checks import check_doors
 
         checks.register(check_all, TAG)
         request_finished.connect(_flush, dispatch_uid="i3tasks-ringing")
+        checks.register(check_doors, TAG, deploy=True)
         autodiscover_modules("tasks")
 
 

@@ -89,6 +89,16 @@ class ChainHandle:
         wait_for(lambda: self.refresh().state is not ExecutionState.PENDING, timeout, repr(self))
         return self._outcome()
 
+    def status_url(self) -> str:
+        """The path and query of this call's status page, good for a day and for nothing but this call.
+
+        Raises:
+            NoReverseMatch: the project's URLs do not include ``i3tasks_django.urls``.
+        """
+        from i3tasks_django.status_link import status_url
+
+        return status_url(self.id)
+
     def cancel(self) -> Cancellation:
         """Cancel the call and everything that would follow it.
 

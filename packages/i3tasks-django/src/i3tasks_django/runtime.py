@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +18,11 @@ from i3tasks_core.config import AnyQueue, I3TasksSettings, PubSubConfig
 from i3tasks_core.envelope import derive_key
 from i3tasks_core.errors import UnknownQueue
 from i3tasks_core.lease import Heart
+from i3tasks_core.oidc_problems import signer_problems
 from i3tasks_core.problems import Problem, pubsub_problems, settings_problems
 from i3tasks_core.pubsub.clients import Clients
 from i3tasks_core.pubsub.publisher import Publisher
+from i3tasks_core.pubsub.push_token import TokenVerifier
 from i3tasks_core.schedule_problems import schedule_problems
 from i3tasks_django import store
 from i3tasks_django.store.database import connection
@@ -41,6 +44,7 @@ class Runtime:
         self.clients = Clients(pubsub)
         self.publisher = Publisher(self.clients)
         self.heart = Heart(self._renew, every=config.lease / 4)
+        self.tokens = TokenVerifier(config.push_auth) if config.push_auth else None
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
@@ -99,7 +103,7 @@ def problems() -> list[Problem]:
     found = pubsub_problems(getattr(settings, "PUBSUB_CONFIG", None))
     config = getattr(settings, "I3TASKS", None)
     if isinstance(config, I3TasksSettings):
-        wrong = settings_problems(config)
+        wrong = settings_problems(config) or signer_problems(config.push_auth, is_emulator=_is_emulator())
         # Queues and schedules must be readable before one can look into the schedules.
         return found + (wrong or schedule_problems(config.schedules, [q.queue_name for q in config.queues]))
     missing = Problem(
@@ -110,6 +114,11 @@ def problems() -> list[Problem]:
         "imported from i3tasks_django.types",
     )
     return [*found, missing]
+
+
+def _is_emulator() -> bool:
+    pubsub = getattr(settings, "PUBSUB_CONFIG", None)
+    return isinstance(pubsub, Mapping) and pubsub.get("EMULATOR") is True
 
 
 def _make() -> Runtime:

@@ -1,7 +1,7 @@
 """The settings' types, at their documented import path."""
 
-from i3tasks_core.config import I3TasksSettings, PullQueue, PushQueue, Schedule
+from i3tasks_core.config import OIDC, I3TasksSettings, PullQueue, PushQueue, Schedule
 
 Queue = PushQueue
 
-__all__ = ["I3TasksSettings", "PullQueue", "PushQueue", "Queue", "Schedule"]
+__all__ = ["OIDC", "I3TasksSettings", "PullQueue", "PushQueue", "Queue", "Schedule"]

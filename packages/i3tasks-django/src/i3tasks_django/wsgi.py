@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django.core.handlers.wsgi import WSGIRequest, get_script_name
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import set_script_prefix
+from django.urls.converters import UUIDConverter
 
 from i3tasks_core import events
 from i3tasks_core.config import AnyQueue, PushQueue
 from i3tasks_django import ringing
 from i3tasks_django.publishing import declare_in_background
 from i3tasks_django.runtime import runtime
+from i3tasks_django.views.away import later
 from i3tasks_django.views.beat import beat
 from i3tasks_django.views.health import database_answers, health, probe
 from i3tasks_django.views.push import push, share
+from i3tasks_django.views.status import status
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-View = Callable[[HttpRequest], Any]
+View = Callable[..., Any]
+_UUID = re.compile(UUIDConverter.regex)
+
+_RINGING: tuple[View, ...] = (push, beat)
+"""What may leave doorbells to ring: a server that scales to zero takes the processor away after the answer."""
 
 
 class Routes:
     """Exact paths to views and nothing else: none of the project's middleware, none of its other routes.
 
     The project's ROOT_URLCONF stays in force, so a task's ``reverse()`` works as everywhere.
+
+    Args:
+        views: by path; one that ends in ``<uuid>/`` takes any, and its view is called with it.
     """
 
     def __init__(self, views: Mapping[str, View]) -> None:
         self._views = dict(views)
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Begin no more tasks: the process is about to end, and another will get their messages."""
+        self._is_draining = True
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         set_script_prefix(get_script_name(environ))
@@ -45,17 +63,29 @@ class Routes:
         return [] if request.method == "HEAD" else [response.content]
 
     def _respond(self, request: WSGIRequest) -> HttpResponse:
-        view = self._views.get(request.path_info)
+        view = self._find(request.path_info)
         if view is None:
             return HttpResponse(status=404)
+        if view is push and self._is_draining:
+            return later()
         try:
             response: HttpResponse = view(request)
         except Exception as error:  # noqa: BLE001 - the caller gets a status, the log gets the reason
             events.PASS_FAILED(error=repr(error), exc_info=error)
             return HttpResponse(status=500)
         finally:
-            ringing.flush()  # a server that scales to zero may take the processor away after the answer
+            if view in _RINGING:
+                ringing.flush()
         return response
+
+    def _find(self, path: str) -> View | None:
+        if path in self._views:
+            return self._views[path]
+        folder, _, name = path[:-1].rpartition("/")
+        view = self._views.get(f"{folder}/<uuid>/")
+        if view is None or not path.endswith("/") or not _UUID.fullmatch(name):
+            return None
+        return partial(view, execution_id=UUID(name))
 
 
 def receiver_routes(queues: Iterable[AnyQueue]) -> Routes:
@@ -65,7 +95,12 @@ def receiver_routes(queues: Iterable[AnyQueue]) -> Routes:
         if isinstance(queue, PushQueue):
             path = urlsplit(queue.push_endpoint).path
             prefix = path.rstrip("/").rpartition("/")[0]
-            views |= {f"{prefix}/tasks-beat/": beat, f"{prefix}/tasks-health/": health, path: push}
+            views |= {
+                f"{prefix}/tasks-beat/": beat,
+                f"{prefix}/tasks-health/": health,
+                f"{prefix}/tasks-status/<uuid>/": status,
+                path: push,
+            }
     return Routes(views)
 
 

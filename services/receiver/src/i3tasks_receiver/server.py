@@ -11,6 +11,7 @@ from gunicorn.glogging import Logger
 
 from i3tasks_core import events
 from i3tasks_django.service import HIGHEST_PORT, CannotStart, environment_number
+from i3tasks_receiver.worker import Worker
 
 _HOST = "0.0.0.0"  # noqa: S104 - a container's port is published from outside
 
@@ -54,7 +55,7 @@ def options() -> dict[str, Any]:
     port = environment_number("PORT", 8080, most=HIGHEST_PORT)
     chosen = {
         "bind": f"{_HOST}:{port}",
-        "worker_class": "gthread",
+        "worker_class": Worker,
         "workers": environment_number("I3TASKS_PROCESSES", 1, least=1),
         "threads": environment_number("I3TASKS_THREADS", 8, least=1),
         "graceful_timeout": environment_number("I3TASKS_GRACE_SECONDS", 8),

@@ -1,4 +1,4 @@
-"""What a view answers while the database is away: ask again later."""
+"""What a view answers while something it needs is away: ask again later."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from i3tasks_django.store.database import TRANSIENT, connection, discard_broken,
 RETRY_AFTER = "10"
 
 
-def later() -> HttpResponse:
-    return HttpResponse(status=503, headers={"Retry-After": RETRY_AFTER})
+def later(status: int = 503) -> HttpResponse:
+    return HttpResponse(status=status, headers={"Retry-After": RETRY_AFTER})
 
 
 def unless_away(answer: Callable[[], HttpResponse]) -> HttpResponse:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.cache import never_cache
+from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_safe
 
 from i3tasks_django.health import report
-from i3tasks_django.runtime import runtime
+from i3tasks_django.runtime import Runtime, runtime
 from i3tasks_django.store.database import TRANSIENT, connection
 from i3tasks_django.views.away import unless_away
 from i3tasks_django.views.token import has_token, unauthorized
+
+KEPT_SECONDS = 2.0
 
 Check = Callable[[], str | None]
 """Says what is wrong, or None."""
 
 
-@never_cache
+@cache_control(no_store=True)
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
     """200: ok or warning. 401: a token is set and was not given. 503: critical, or no database."""
@@ -29,8 +33,28 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 def _report() -> HttpResponse:
-    found = report(runtime().config)
+    found = _kept.report(runtime())
     return JsonResponse(found, status=503 if found["status"] == "critical" else 200)
+
+
+class _Kept:
+    """The last report, good for a moment: monitors and strangers may ask as often as they like."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Runtime, float, dict[str, Any]] | None = None
+
+    def report(self, current: Runtime) -> dict[str, Any]:
+        last = self._last
+        if last is None or last[0] is not current or time.monotonic() - last[1] > KEPT_SECONDS:
+            self._last = last = (current, time.monotonic(), report(current.config))
+        return last[2]
+
+    def forget(self) -> None:
+        """For tests that look again at once."""
+        self._last = None
+
+
+_kept = _Kept()
 
 
 def probe(*checks: Check) -> Callable[[HttpRequest], HttpResponse]:
