@@ -33,7 +33,7 @@ View = Callable[..., Any]
 _UUID = re.compile(UUIDConverter.regex)
 
 _RINGING: tuple[View, ...] = (push, beat)
-"""What may leave doorbells to ring: a server that scales to zero takes the processor away after the answer."""
+"""What may leave doorbells to ring, and a server that scales to zero takes the processor away afterwards."""
 
 
 class Routes:
