@@ -21,8 +21,8 @@ def services(
     """With leases of 1.5 s instead of 60, the messages' own included: what was pulled and never acknowledged
     comes back as soon."""
     monkeypatch.setattr("i3tasks_emulator.settings.MIN_ACK_DEADLINE", 1)
-    monkeypatch.setattr("i3tasks_core.pubsub.provisioning._PULL_DEADLINE", 2)
-    monkeypatch.setattr("i3tasks_core.pubsub.provisioning._BACKOFF", (0, 1))
+    monkeypatch.setattr("i3tasks_core.pubsub.subscription._PULL_DEADLINE", 2)
+    monkeypatch.setattr("i3tasks_core.pubsub.subscription._BACKOFF", (0, 1))
     with processes.stack(database, lease=LEASE) as made:
         assert declare()
         yield made

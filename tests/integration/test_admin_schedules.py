@@ -671,6 +671,6 @@ def test_wrong_settings_keep_nobody_from_looking(client):
 def test_the_fields_that_a_form_writes_are_all_that_a_person_decides():
     from i3tasks_django.admin import schedules
 
-    ours = {"id", "source", "next_run_at", "version", "created_at"}
+    ours = {"id", "source", "next_run_at", "version", "created_at", "declared_at"}
     assert {field.name for field in TaskSchedule._meta.fields} - ours == set(schedules._WRITTEN)
     assert TaskScheduleAdmin.form.Meta.model is TaskSchedule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -18,6 +19,7 @@ from i3tasks_core import registry
 from i3tasks_core.problems import settings_problems
 from i3tasks_django import checks, task
 from i3tasks_django.runtime import runtime
+from i3tasks_django.task import _known, find_task
 from i3tasks_django.types import I3TasksSettings, PullQueue, PushQueue, Queue, Schedule
 from project import tasks
 
@@ -156,6 +158,168 @@ def test_two_functions_of_one_name_are_told(monkeypatch):
     assert "twice names two functions, in " in found()["i3tasks.E028"].msg
 
 
+class Routed:
+    """A database router."""
+
+    def __init__(self, *models):
+        self.models = models
+
+    def db_for_write(self, model, **hints):
+        if model._meta.app_label == "i3tasks_django" and (not self.models or model.__name__ in self.models):
+            return "tasks"
+        return None
+
+    db_for_read = db_for_write
+
+
+@pytest.fixture
+def options(monkeypatch):
+    """Changes the database's OPTIONS until the test ends."""
+
+    def change(**fields):
+        database = connections["default"].settings_dict
+        monkeypatch.setitem(database, "OPTIONS", {**database["OPTIONS"], **fields})
+
+    return change
+
+
+@pytest.fixture
+def postgresql(monkeypatch):
+    monkeypatch.setattr(connections["default"], "vendor", "postgresql", raising=False)
+
+
+@pytest.fixture
+def tasks_database(monkeypatch):
+    """A second database, which nobody connects to."""
+    monkeypatch.setitem(connections.settings, "tasks", connections.settings["default"])
+    yield
+    if "tasks" in {made.alias for made in connections.all(initialized_only=True)}:
+        del connections["tasks"]
+
+
+def test_tables_in_another_database_are_warned_of(tasks_database):
+    with override_settings(DATABASE_ROUTERS=[Routed()]):
+        warning = found()["i3tasks.W020"]
+
+        assert "DATABASE_ROUTERS keep i3tasks' tables in 'tasks': a call made in a trans" in warning.msg
+        assert "atomic(using='tasks')" in warning.hint
+        assert checks.problems() == []
+
+
+def test_tables_that_are_kept_apart_are_refused(tasks_database):
+    with override_settings(DATABASE_ROUTERS=[Routed("TaskGroup", "TaskSchedule")]):
+        assert "TaskExecutionTry in 'default', TaskGroup in 'tasks'" in found()["i3tasks.E037"].msg
+
+
+def test_a_lease_that_a_waiting_heart_may_lose_is_warned_of(i3tasks, options):
+    i3tasks(lease=timedelta(seconds=27))
+    assert found() == {}
+
+    i3tasks(lease=timedelta(seconds=26))
+    assert "I3TASKS.lease is 26 s, and on SQLite a heartbeat may wait" in found()["i3tasks.W021"].msg
+    i3tasks(lease=timedelta(seconds=60))
+    options(timeout=45)
+    assert found()["i3tasks.W021"].hint == "Write a lease of more than 60 s."
+    assert checks.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "size"),
+    [
+        (True, 4),
+        ({}, None),
+        ({"min_size": 2}, 2),
+        ({"max_size": 10}, 10),
+        ({"max_size": 14}, None),
+        ({"min_size": 20}, None),
+        ({"min_size": 1, "max_size": 10}, 10),
+        ({"min_size": 20, "max_size": None}, None),
+        ({"max_size": "many"}, None),
+        (False, None),
+        (None, None),
+    ],
+)
+def test_a_pool_that_is_too_small_is_warned_of(postgresql, options, pool, size):
+    options(pool=pool)
+
+    told = {problem.code: str(problem) for problem in checks.warnings()}
+
+    if size is None:
+        assert told == {}
+    else:
+        assert (
+            f"['pool'] gives {size} connections, and a worker with I3TASKS_CONCURRENCY=8 uses 14"
+            in (told["W022"])
+        )
+        assert 'write {"max_size": 14}' in told["W022"]
+
+
+def test_a_pool_is_measured_by_what_the_environment_asks_for(postgresql, options, monkeypatch):
+    options(pool={"max_size": 15})
+    assert checks.warnings() == []
+
+    monkeypatch.setenv("I3TASKS_CONCURRENCY", "10")
+    assert "I3TASKS_CONCURRENCY=10 uses 16" in str(checks.warnings()[0])
+    monkeypatch.setenv("I3TASKS_THREADS", "16")
+    assert "a receiver with I3TASKS_THREADS=16 uses 20" in str(checks.warnings()[0])
+    monkeypatch.setenv("I3TASKS_CONCURRENCY", "ten")
+    monkeypatch.setenv("I3TASKS_THREADS", "")
+    assert checks.warnings() == []
+
+
+def test_a_project_without_pull_queues_has_no_worker(postgresql, options, i3tasks):
+    i3tasks(other_queues=())
+    options(pool={"max_size": 12})
+    assert checks.warnings() == []
+
+    options(pool={"max_size": 11})
+    assert "a receiver with I3TASKS_THREADS=8 uses 9" in str(checks.warnings()[0])
+
+
+@pytest.fixture
+def forgotten(monkeypatch):
+    """Tasks of the test are forgotten when it ends."""
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    monkeypatch.setattr(sys.modules[find_task.__module__], "_known", dict(_known))
+
+
+def test_a_task_that_is_longer_than_a_push_is_told(forgotten):
+    @task(timeout=571)
+    def too_long():
+        pass
+
+    @task(timeout=570.5)
+    async def too_long_as_well():
+        pass
+
+    @task(timeout=570)
+    async def just_long_enough():
+        pass
+
+    @task(timeout=timedelta(days=2), queue_name="heavy")
+    def pulled():
+        pass
+
+    told = [str(problem) for problem in checks.problems()]
+
+    assert len(told) == 2
+    assert ".too_long timeout is 571 s, and 'default' is a push queue: write at most 570 s" in told[0]
+    assert ".too_long_as_well timeout is 570.5 s" in told[1]
+
+
+def test_a_schedule_that_puts_a_long_task_on_a_push_queue_is_told(forgotten, i3tasks):
+    @task(timeout=3600, queue_name="heavy")
+    def hourly():
+        pass
+
+    path, name = hourly.definition.path, hourly.definition.name
+    i3tasks(schedules=[Schedule(path, name, "@hourly")])
+    assert found() == {}
+
+    i3tasks(schedules=[Schedule(path, name, "@hourly", queue_name="default")])
+    assert "I3TASKS.schedules[0]: the timeout of its task is 3600 s" in found()["i3tasks.E036"].msg
+
+
 def test_an_empty_secret_key_is_told():
     with override_settings(SECRET_KEY=""):
         assert found().keys() == {"i3tasks.E027"}
@@ -236,6 +400,19 @@ def test_bound_metadata_must_have_a_place_of_its_own():
 def test_a_task_must_be_a_function_with_a_name(given):
     with pytest.raises(TypeError, match="@task takes a function with a name"):
         task(given)
+
+
+def test_a_name_that_no_column_holds_is_refused_where_it_is_written(forgotten):
+    def make(length):
+        def func():
+            pass
+
+        func.__qualname__ = "f" * length
+        return func
+
+    assert task(make(200)).definition.name == "f" * 200
+    with pytest.raises(ValueError, match="is longer than 200 characters: shorten it"):
+        task(make(201))
 
 
 def test_a_method_is_refused_where_it_is_written():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import connection, connections, models
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
@@ -30,7 +30,7 @@ from i3tasks_django.models import (
     TaskScheduleTick,
 )
 from i3tasks_django.scheduling import fire_due, fire_now
-from i3tasks_django.store import Cleaned
+from i3tasks_django.store import Cleaned, broom
 from i3tasks_django.types import Schedule
 from project import tasks
 
@@ -430,6 +430,153 @@ class TestAPass:
         assert cleaner.clean() == 10
 
 
+@contextmanager
+def table_of(*models):
+    """The tables of these models, until the block ends."""
+    with connection.schema_editor() as editor:
+        for model in models:
+            editor.create_model(model)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            for model in reversed(models):
+                editor.delete_model(model)
+
+
+@pytest.fixture
+def model():
+    """Makes models of the project's app, which are forgotten when the test ends."""
+    before = dict(apps.all_models["project"])
+
+    def make(name, **fields):
+        meta = type("Meta", (), {"app_label": "project"})
+        return type(name, (models.Model,), {"Meta": meta, "__module__": "project.models", **fields})
+
+    yield make
+    apps.all_models["project"].clear()
+    apps.all_models["project"].update(before)
+    apps.clear_cache()
+
+
+class TestWhatOtherTablesPointAt:
+    @pytest.fixture
+    def calls(self):
+        made = [ended(tasks.add.delay(number, 1)) for number in range(9)]
+        age()
+        return [TaskExecution.objects.get(pk=handle.id) for handle in made]
+
+    @pytest.fixture
+    def made_by_hand(self, database):
+        """A table that Django knows nothing of; pass the calls that its rows point at."""
+
+        def point_at(*calls):
+            with connection.cursor() as cursor:
+                for call in calls:
+                    pk = call.pk if database.vendor == "postgresql" else call.pk.hex
+                    cursor.execute("INSERT INTO by_hand VALUES (%s)", [pk])
+
+        kind = "uuid" if database.vendor == "postgresql" else "char(32)"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"CREATE TABLE by_hand (call {kind} REFERENCES i3tasks_django_taskexecution (id) "
+                "DEFERRABLE INITIALLY DEFERRED)"
+            )
+        yield point_at
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE by_hand")
+
+    @pytest.mark.parametrize("batch_size", [1, 4, 500])
+    def test_stays_and_keeps_no_other(self, model, calls, batch_size):
+        report = model("Report", call=models.ForeignKey(TaskExecution, models.PROTECT, related_name="+"))
+        with table_of(report):
+            for call in (calls[0], calls[4]):
+                report.objects.create(call=call)
+
+            counted = clean(dry_run=True, batch_size=batch_size)
+
+            assert counted == clean(batch_size=batch_size)
+            assert counted == Cleaned(executions={"success": 7}, kept_count=2)
+            assert clean() == Cleaned(kept_count=2)
+            report.objects.all().delete()
+            assert clean() == Cleaned(executions={"success": 2})
+
+    def test_stays_also_where_a_try_or_a_result_is_pointed_at(self, model, calls):
+        last = model("Last", run=models.OneToOneField(TaskExecutionTry, models.CASCADE))
+        kept = model("Kept", result=models.ForeignKey(TaskExecutionResult, models.CASCADE))
+        with table_of(last, kept):
+            last.objects.create(run=calls[1].tries.get())
+            kept.objects.create(result=calls[2].tries.get().result)
+
+            assert clean() == Cleaned(executions={"success": 7}, kept_count=2)
+            assert {row.pk for row in TaskExecution.objects.all()} == {calls[1].pk, calls[2].pk}
+
+    def test_stays_where_many_point_at_many(self, model, calls):
+        album = model("Album", calls=models.ManyToManyField(TaskExecution, related_name="+"))
+        with table_of(album):
+            album.objects.create().calls.add(*calls[:3])
+
+            assert clean() == Cleaned(executions={"success": 6}, kept_count=3)
+
+    def test_goes_where_the_key_is_no_constraint(self, model, calls):
+        note = model("Note", call=models.ForeignKey(TaskExecution, models.DO_NOTHING, db_constraint=False))
+        with table_of(note):
+            note.objects.create(call=calls[0])
+
+            assert clean() == Cleaned(executions={"success": 9})
+            note.objects.all().delete()
+
+    def test_is_a_group_of_which_the_members_go(self, model):
+        made = group(tasks.add.s(1, 2)).delay()
+        messages.deliver_all()
+        age()
+        album = model("Album", group=models.ForeignKey(TaskGroup, models.PROTECT))
+        with table_of(album):
+            album.objects.create(group=made)
+
+            assert clean() == Cleaned(executions={"success": 1}, kept_count=1)
+
+    def test_without_django_knowing_stays_and_keeps_no_other(self, calls, made_by_hand):
+        made_by_hand(calls[0], calls[4], calls[8])
+
+        assert clean() == Cleaned(executions={"success": 6}, kept_count=3)
+        assert {row.pk for row in TaskExecution.objects.all()} == {calls[0].pk, calls[4].pk, calls[8].pk}
+        assert TaskExecutionTry.objects.count() == TaskExecutionResult.objects.count() == 3
+        assert clean() == Cleaned(kept_count=3)
+
+    def test_is_looked_for_in_transactions_of_their_own(self, calls, made_by_hand):
+        made_by_hand(calls[0])
+
+        for cleaned in store.clean(MONTH):
+            assert not connection.in_atomic_block
+            assert cleaned.count < 9
+        assert len(left()) == 1
+
+    def test_is_told_once_and_again_when_it_changes(self, calls, made_by_hand, i3tasks, caplog, monkeypatch):
+        caplog.set_level("INFO", "i3tasks")
+        monkeypatch.setattr(maintenance, "CLEAN_EVERY", 0.0)
+        i3tasks(autoclean_older_than=MONTH)
+        made_by_hand(calls[0], calls[1])
+        cleaner = Cleaner()
+
+        assert cleaner.clean() == 7
+        assert cleaner.clean() == 0
+        assert caplog.text.count("rows_kept count=2") == 1
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM by_hand")
+        assert cleaner.clean() == 2
+        assert caplog.text.count("rows_kept") == 2
+        assert "rows_kept count=0" in caplog.text
+
+    def test_is_told_by_the_command(self, calls, made_by_hand):
+        made_by_hand(*calls)
+        out = StringIO()
+
+        call_command("i3tasks_clean", "--days", "30", stdout=out)
+
+        assert "9 rows kept: rows of other tables point at them" in out.getvalue()
+
+
 class TestTwoAtOnce:
     """PostgreSQL: the one that holds the row wins, and the other changes nothing."""
 
@@ -453,8 +600,7 @@ class TestTwoAtOnce:
     @contextmanager
     def held_within(self, monkeypatch, seconds=0.5):
         """In the block the clean-up waits in its transaction, with the row deleted."""
-        module = sys.modules[store.clean.__module__]
-        is_in, real = threading.Event(), module._unlink
+        is_in, real = threading.Event(), broom._unlink
 
         def wait(*args):
             if not is_in.is_set():
@@ -463,7 +609,7 @@ class TestTwoAtOnce:
             real(*args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_unlink", wait)
+            patch.setattr(broom, "_unlink", wait)
             thread = threading.Thread(target=self.clean_and_close)
             thread.start()
             assert is_in.wait(10)

@@ -104,6 +104,12 @@ def test_an_item_that_is_not_arguments_is_named(published, wrong):
     assert not TaskExecution.objects.exists()
 
 
+def test_an_item_that_is_not_arguments_is_not_repeated(published):
+    with pytest.raises(ArgumentError, match=r"item 0: a str: write a tuple") as raised:
+        tasks.log_sent.delay_many(["hunter2"])
+    assert "hunter2" not in str(raised.value)
+
+
 def test_a_wrong_item_says_how_many_are_recorded_already(published):
     def calls():
         yield from ((number, 0) for number in range(1_100))

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 import messages
-from i3tasks_django import store, task
+from i3tasks_django import scheduling, store, task
 from i3tasks_django.maintenance import maintain
 from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskSchedule, TaskScheduleTick
 from i3tasks_django.scheduling import _declared, fire_due, fire_now
@@ -35,6 +35,11 @@ def clock_stands(since: timedelta, schedule: TaskSchedule | None = None) -> None
     """The beats were away: the next tick was due so long ago."""
     row = schedule or TaskSchedule.objects.get()
     TaskSchedule.objects.filter(pk=row.pk).update(next_run_at=next_tick(row, store.database_now() - since))
+
+
+def nobody_declared(row: TaskSchedule, since: timedelta) -> None:
+    """No process that knows the schedule has been running for so long."""
+    TaskSchedule.objects.filter(pk=row.pk).update(declared_at=store.database_now() - since)
 
 
 def next_tick(row: TaskSchedule, after: datetime) -> datetime:
@@ -182,7 +187,7 @@ def test_a_tick_planned_by_an_old_version_does_not_fire(schedule):
     assert (row.version, row.cron) == (2, "0 0 1 1 *")
 
 
-def test_rows_of_other_releases_are_left_to_them_until_nobody_fires_them(schedule):
+def test_rows_of_other_releases_are_left_to_them_until_nobody_declares_them(schedule):
     old = schedule(Schedule("project.tasks", "nothing", "* * * * *", name="old"))
     schedule(EVERY_MINUTE)
     clock_stands(timedelta(minutes=2), old)
@@ -190,8 +195,105 @@ def test_rows_of_other_releases_are_left_to_them_until_nobody_fires_them(schedul
     assert TaskSchedule.objects.count() == 2
 
     clock_stands(timedelta(days=2), old)
+    nobody_declared(old, timedelta(hours=23))
     schedule(Schedule("project.tasks", "nothing", "0 0 * * *"))
+    assert TaskSchedule.objects.filter(key="old").exists()
+    nobody_declared(old, timedelta(hours=25))
+    schedule(EVERY_MINUTE)
     assert not TaskSchedule.objects.filter(key="old").exists()
+
+
+@pytest.mark.parametrize("cron", ["* * * * *", "0 0 1 1 *"])
+def test_what_is_gone_from_the_settings_goes_paused_or_not_and_its_calls_stay(schedule, cron):
+    old = schedule(Schedule("project.tasks", "nothing", cron, name="old"))
+    fire_now(old)
+    TaskSchedule.objects.update(is_enabled=False)
+    nobody_declared(old, timedelta(days=2))
+
+    schedule(EVERY_MINUTE)
+
+    assert [row.key for row in TaskSchedule.objects.all()] == [EVERY_MINUTE.key]
+    assert TaskExecution.objects.get().task_name == "nothing"
+    assert not schedule(Schedule("project.tasks", "nothing", cron, name="old")).ticks.exists()
+
+
+def test_a_persons_schedule_is_declared_by_nobody_and_stays(schedule):
+    row = schedule(EVERY_MINUTE)
+    TaskSchedule.objects.update(source="admin", key="mine")
+    nobody_declared(row, timedelta(days=400))
+
+    schedule(EVERY_MINUTE)
+
+    assert TaskSchedule.objects.count() == 2
+
+
+class TestAProcessThatRunsForDays:
+    @pytest.fixture
+    def later(self, monkeypatch):
+        """Another minute, and a pass."""
+        monkeypatch.setattr(scheduling, "DECLARE_EVERY", 0.0)
+        return fire_due
+
+    def test_keeps_its_paused_schedules(self, schedule, later):
+        row = schedule(EVERY_MINUTE)
+        TaskSchedule.objects.update(is_enabled=False)
+        nobody_declared(row, timedelta(days=2))
+
+        later()
+
+        row.refresh_from_db()
+        assert store.database_now() - row.declared_at < timedelta(minutes=1)
+
+    def test_writes_nothing_while_there_is_nothing_to_say(self, schedule, later):
+        schedule(EVERY_MINUTE)
+        clock_stands(timedelta(seconds=-30))
+
+        with CaptureQueriesContext(connection) as queries:
+            later()
+
+        assert not [query for query in queries if query["sql"].startswith(("UPDATE", "INSERT", "DELETE"))]
+
+    def test_leaves_an_edit_of_a_release_that_started_later(self, schedule, later):
+        row = schedule(EVERY_MINUTE)
+        assert edit(row, cron="0 0 1 1 *")
+
+        later()
+
+        row.refresh_from_db()
+        assert (row.cron, row.version) == ("0 0 1 1 *", 2)
+
+    def test_leaves_the_rows_that_a_release_made_meanwhile(self, schedule, later):
+        row = schedule(EVERY_MINUTE)
+        TaskSchedule.objects.filter(pk=row.pk).update(key="theirs")
+        clock_stands(timedelta(minutes=2), row)
+
+        assert later() == 0
+
+        assert {row.key for row in TaskSchedule.objects.all()} == {"theirs", EVERY_MINUTE.key}
+
+    def test_takes_over_when_a_person_deletes_the_schedule_of_its_name(self, schedule, later, caplog):
+        row = schedule(EVERY_MINUTE)
+        TaskSchedule.objects.update(source="admin")
+        later()
+        later()
+        assert caplog.text.count("schedule_broken") == 1
+
+        row.delete()
+        later()
+
+        assert TaskSchedule.objects.get().source == "settings"
+
+    def test_leaves_the_schedule_that_a_person_has_made_of_its_name(self, schedule, later):
+        row = schedule(EVERY_MINUTE)
+        row.delete()
+        TaskSchedule.objects.create(
+            key=EVERY_MINUTE.key, task_path="project.tasks", task_name="nothing", cron="0 0 1 1 *",
+            timezone="UTC", next_run_at=row.next_run_at,
+        )  # fmt: skip
+
+        later()
+
+        assert TaskSchedule.objects.get().task_name == "nothing"
 
 
 def test_a_decorated_task_is_scheduled(schedule):

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import pytest
 from _pytest.logging import LogCaptureHandler
-from core_values import EXECUTION_ID
+from core_values import EXECUTION_ID, make_claim
 
 from i3tasks_core import events, log
 from i3tasks_core.events import Event
+from i3tasks_core.steps import Call
 
 TABLE = {name: value for name, value in vars(events).items() if isinstance(value, Event)}
 FACTS = {
@@ -140,6 +141,68 @@ def test_an_exception_is_part_of_its_line(lines):
 
     assert "ValueError: why" in line["exception"]
     assert "exc_info" not in line
+
+
+FAILING_ROW = """null value in column "state" violates not-null constraint
+LINE 1: INSERT INTO call VALUES ('{"password": "hunter2"}')
+                                 ^
+DETAIL:  Failing row contains (1, {"password": "hunter2"}, a
+
+b).
+CONTEXT:  JSON data, line 1: {"password": "hunter2"}"""
+
+
+class DatabaseError(Exception):
+    """As Django wraps what the driver raises."""
+
+
+def fail_to_insert():
+    try:
+        raise ValueError(FAILING_ROW)
+    except ValueError as error:
+        raise DatabaseError(str(error)) from error
+
+
+@pytest.mark.parametrize("readable", [False, True])
+def test_what_postgresql_tells_of_a_row_is_in_no_line(configure, readable):
+    stream = configure(readable=readable)
+    try:
+        fail_to_insert()
+    except DatabaseError as error:
+        events.PASS_FAILED(error=repr(error), exc_info=error)
+        events.CLAIM_FAILED(queue="heavy", error=str(error))
+        logging.getLogger("django.request").error("Internal Server Error", exc_info=error)
+
+    written = stream.getvalue()
+
+    assert "hunter2" not in written
+    assert written.count("null value in column") >= 3
+    assert "DatabaseError" in written
+    assert "fail_to_insert" in written
+
+
+def test_what_postgresql_tells_of_a_row_is_in_no_line_of_a_handler_of_the_projects_own(root_logger):
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        fail_to_insert()
+    except DatabaseError as error:
+        events.PASS_FAILED(error=repr(error), exc_info=error)
+
+    assert "hunter2" not in stream.getvalue()
+    assert "direct cause" in stream.getvalue()
+
+
+def test_a_claim_and_a_call_show_no_arguments():
+    call = Call(
+        task_path="shop.tasks", task_name="send", args=["hunter2"], kwargs={"password": "hunter2"},
+        queue_name="default", max_retries=0,
+    )  # fmt: skip
+
+    assert "hunter2" not in repr(call)
+    assert "hunter2" not in repr(make_claim(args=["hunter2"], kwargs={"a": "hunter2"}))
 
 
 def test_a_record_of_another_library_is_a_line_of_the_same_shape(lines):

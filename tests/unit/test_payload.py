@@ -253,6 +253,38 @@ def test_a_result_up_to_its_limit_is_accepted_and_one_byte_more_is_not():
         check_result("x" * (MAX_RESULT - 1))
 
 
+# --- what the errors say: places, never values
+
+
+def test_an_error_never_repeats_a_value():
+    class Login:
+        def __repr__(self):
+            return "Login(hunter2)"
+
+        __hash__ = object.__hash__
+
+    for wrong in (Login(), {Login(): 1}, {("bob", "hunter2"): 1}, {b"hunter2": 1}, "hunter2\x00", b"hunter2"):
+        assert "hunter2" not in str(refusal(wrong))
+        assert "hunter2" not in str(refusal(login=wrong))
+        with pytest.raises(ResultError) as caught:
+            check_result(wrong)
+        assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(refusal("hunter2" * 100_000))
+
+
+def test_a_key_that_is_no_text_is_described():
+    assert "has the key 1; JSON knows only text as keys" in str(refusal({1: 2}))
+    assert "has a key of type tuple;" in str(refusal({(1, 2): 3}))
+    assert "has a key of type int;" in str(refusal({10**5000: 3}))
+
+
+def test_a_long_key_is_not_repeated_in_full():
+    error = refusal({"k" * 10_000: object()})
+
+    assert len(str(error)) < 400
+    assert len(str(refusal(**{"k" * 10_000: object()}))) < 400
+
+
 # --- subclasses: what json makes of them is what the task gets
 
 

@@ -150,6 +150,40 @@ def test_a_name_that_pubsub_would_refuse(name):
     assert found(other_queues=(PullQueue(name, "sub"),)) == {("E013", "I3TASKS.other_queues[0]")}
 
 
+def test_a_queue_name_that_no_column_holds():
+    assert found(namespace="tasks", other_queues=(PullQueue("x" * 200, "y"),)) == set()
+    assert found(namespace="tasks", other_queues=(PullQueue("x" * 201, "y"),)) == {
+        ("E013", "I3TASKS.other_queues[0].queue_name")
+    }
+
+
+@pytest.mark.parametrize("topic", ["dead", "tasks.shop.dead", "a-b_c"])
+def test_a_topic_of_dead_letters(topic):
+    queues = (
+        PullQueue("heavy", "a", dead_letter_topic=topic),
+        PullQueue("mail", "b", dead_letter_topic=topic),
+    )
+
+    assert found(other_queues=queues) == set()
+
+
+@pytest.mark.parametrize("topic", ["", 5, b"dead", "projects/shop/topics/dead", "d", "goog-dead", []])
+def test_a_topic_of_dead_letters_that_is_none(topic):
+    queue = PushQueue("default", "default", DEFAULT.push_endpoint, dead_letter_topic=topic)
+
+    assert found(default_queue=queue) == {("E035", "I3TASKS.default_queue.dead_letter_topic")}
+
+
+def test_dead_letters_that_would_ring_again_are_refused():
+    queue = PullQueue("heavy", "a", dead_letter_topic="tasks.shop.default")
+
+    assert found(other_queues=(queue,)) == {("E035", "I3TASKS.other_queues[0].dead_letter_topic")}
+    assert (
+        "projects/"
+        in settings_problems(make(other_queues=(PullQueue("a", "a", dead_letter_topic=1),)))[0].hint
+    )
+
+
 def test_a_subscription_whose_full_name_is_too_long():
     problems = settings_problems(make(other_queues=(PullQueue("heavy", "x" * 250),)))
 
@@ -293,7 +327,7 @@ anything = st.recursive(
         | st.tuples(inner)
         | st.dictionaries(st.text(max_size=3), inner, max_size=2)
         | st.builds(PullQueue, inner, inner)
-        | st.builds(PushQueue, inner, inner, inner)
+        | st.builds(PushQueue, inner, inner, inner, dead_letter_topic=inner)
     ),
     max_leaves=6,
 )
@@ -303,7 +337,7 @@ anything = st.recursive(
 @given(st.fixed_dictionaries({field.name: anything for field in fields(I3TasksSettings)}))
 def test_whatever_stands_in_the_settings_nothing_is_raised(values):
     for problem in settings_problems(I3TasksSettings(**values)):
-        assert problem.code.startswith("E01") or problem.code in ("E034", "E008")
+        assert problem.code.startswith("E01") or problem.code in ("E034", "E035", "E008")
         assert problem.field.startswith("I3TASKS.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -27,8 +27,8 @@ class Claim:
     queue_name: str
     task_path: str
     task_name: str
-    args: list[Any]
-    kwargs: dict[str, Any]
+    args: list[Any] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
     asked_at: datetime
     is_overdue: bool = False
 

@@ -14,19 +14,30 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PushQueue:
-    """A queue whose messages Pub/Sub posts to ``push_endpoint``."""
+    """A queue whose messages Pub/Sub posts to ``push_endpoint``.
+
+    Args:
+        dead_letter_topic: id of a topic in the same project that takes the messages which nobody could read
+            or would take for hours; give it a subscription, or nothing keeps them. No task depends on it.
+    """
 
     queue_name: str
     subscription_name: str
     push_endpoint: str
+    dead_letter_topic: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class PullQueue:
-    """A queue whose messages a worker asks for."""
+    """A queue whose messages a worker asks for.
+
+    Args:
+        dead_letter_topic: see ``PushQueue``.
+    """
 
     queue_name: str
     subscription_name: str
+    dead_letter_topic: str | None = field(default=None, kw_only=True)
 
 
 AnyQueue = PushQueue | PullQueue
@@ -67,8 +78,8 @@ class Schedule:
     module_name: str
     func_name: str
     cron: str
-    args: list[Any] | tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    args: list[Any] | tuple[Any, ...] = field(default=(), repr=False)
+    kwargs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     name: str | None = field(default=None, kw_only=True)
     timezone: str | None = field(default=None, kw_only=True)
     misfire: str = field(default="latest", kw_only=True)
@@ -165,19 +176,22 @@ class PubSubConfig:
         emulator: speak to ``host`` without credentials and without TLS.
         host: ``name:port`` of the emulator.
         credentials: path of a service account's JSON file; None uses Application Default Credentials.
+        push_auth: the token that Pub/Sub puts on its pushes; a setting of ``I3TASKS``.
     """
 
     emulator: bool
     project_id: str
     host: str | None = None
     credentials: str | None = None
+    push_auth: OIDC | None = None
 
     @classmethod
-    def of(cls, setting: Mapping[str, Any]) -> PubSubConfig:
+    def of(cls, setting: Mapping[str, Any], push_auth: OIDC | None = None) -> PubSubConfig:
         """Read a dict in which ``pubsub_problems`` found nothing wrong."""
         return cls(
             emulator=bool(setting.get("EMULATOR")),
             project_id=setting["PROJECT_ID"],
             host=setting.get("HOST"),
             credentials=os.fspath(setting["CREDENTIALS"]) if setting.get("CREDENTIALS") else None,
+            push_auth=push_auth,
         )

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 logger = logging.getLogger("i3tasks")
+
+_VALUES = re.compile(
+    r"(?:\n|\\n)(?:DETAIL|CONTEXT|QUERY|LINE \d+):.*?"
+    r"(?=\n\n(?:The above exception|During handling)|\Z)",
+    re.DOTALL,
+)
+
+
+def without_values(text: str) -> str:
+    """An error's text, its ``repr`` or its traceback without what PostgreSQL adds to its first line.
+
+    ``DETAIL: Failing row contains (…)`` and ``LINE 1: INSERT …`` show a row, with a call's arguments perhaps.
+    """
+    return _VALUES.sub(" […]", text)
 
 
 class Event:
@@ -26,6 +41,8 @@ class Event:
             raise TypeError(f"event {self.name} has no field {', '.join(sorted(unknown))}")
         if logger.isEnabledFor(self.level):
             error = fields.pop("exc_info", None)
+            if isinstance(said := fields.get("error"), str):
+                fields["error"] = without_values(said)
             text = " ".join(f"{key}={value}" for key, value in fields.items())
             logger.log(
                 self.level,
@@ -36,6 +53,17 @@ class Event:
                 exc_info=error,
             )
 
+
+class _Discretion(logging.Filter):
+    """Formats tracebacks before others do: a handler of the project's own takes the text that is there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            record.exc_text = without_values(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+logger.addFilter(_Discretion())
 
 _DEBUG, _INFO, _WARNING, _ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 _TRY = ("task", "execution_id", "try_id", "try_number", "queue")
@@ -74,5 +102,6 @@ SERVICE_STARTED = Event("service_started", _INFO, "service", "detail")
 SERVICE_STOPPING = Event("service_stopping", _INFO, "service", "detail")
 SERVICE_STOPPED = Event("service_stopped", _INFO, "service", "running_count")
 WORKER_EXITED = Event("worker_exited", _WARNING, "pid", "exit_code", "seconds", "pause")
+ROWS_KEPT = Event("rows_kept", _INFO, "count")
 PASS_FAILED = Event("pass_failed", _ERROR, "error", "exc_info")
 UNCAUGHT = Event("uncaught", _ERROR, "thread", "error", "exc_info")

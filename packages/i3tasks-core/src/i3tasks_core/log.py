@@ -54,6 +54,7 @@ def _handler(readable: bool) -> logging.Handler:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _discreet,
                 renderer,
             ],
         )
@@ -82,6 +83,12 @@ def _log_uncaught_in_thread(caught: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(caught)
     else:
         events.UNCAUGHT(thread=name, error=repr(error), exc_info=error)
+
+
+def _discreet(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    if "exception" in event:
+        event["exception"] = events.without_values(event["exception"])
+    return event
 
 
 def _cloud_fields(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -15,6 +15,8 @@ MAX_TRACEBACK = 64 * 1024
 MAX_MESSAGE = 8 * 1024
 MAX_DEPTH = 50
 
+_SHOWN_KEY = 100
+
 _HINT = "pass JSON: str, int, float, bool, None, lists and dicts of them (a model by its pk, a date as text)"
 
 
@@ -34,9 +36,10 @@ def check_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             _check(value, f"args[{index}]", 1)
         for key, value in kwargs.items():
             if not isinstance(key, str):
-                raise _Unstorable("kwargs", f"has the key {key!r}, which is no name")  # noqa: TRY301
-            _check_text(key, f"kwargs[{key!r}]")
-            _check(value, f"kwargs[{key!r}]", 1)
+                raise _Unstorable("kwargs", f"has {_described(key)}, which is no name")  # noqa: TRY301
+            place = f"kwargs[{_clipped(key)}]"
+            _check_text(key, place)
+            _check(value, place, 1)
     except _Unstorable as found:
         raise ArgumentError(found.place, f"{found.reason}: {_HINT}") from None
     size = len(json.dumps([args, kwargs]))
@@ -104,10 +107,22 @@ def _members(value: dict[Any, Any], place: str) -> Iterator[tuple[str, Any]]:
     for key, child in value.items():
         # json.dumps turns 1 into "1" without a word, and the task would look in vain for its key.
         if not isinstance(key, str):
-            raise _Unstorable(place, f"has the key {key!r}; JSON knows only text as keys")
+            raise _Unstorable(place, f"has {_described(key)}; JSON knows only text as keys")
         text = str.__str__(key)
         _check_text(text, place)
-        yield f"{place}[{text!r}]", child
+        yield f"{place}[{_clipped(text)}]", child
+
+
+def _described(key: Any) -> str:
+    """A key that is no text; of what may hold anything, only its type."""
+    if key is None or type(key) in (bool, float) or (type(key) is int and key.bit_length() < 300):
+        return f"the key {key!r}"
+    return f"a key of type {type(key).__qualname__}"
+
+
+def _clipped(key: str) -> str:
+    text = repr(str.__str__(key))
+    return text if len(text) <= _SHOWN_KEY else f"{text[:_SHOWN_KEY]}…'"
 
 
 def _check_text(value: str, place: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from i3tasks_core import names
 from i3tasks_core.config import AnyQueue, PullQueue, PushQueue, Schedule
 from i3tasks_core.oidc_problems import oidc_problems
 from i3tasks_core.problem import Problem
+from i3tasks_core.registry import MAX_NAME
 
 __all__ = ["Problem", "pubsub_problems", "settings_problems"]
 
@@ -163,6 +164,7 @@ def _queue_problems(given: Any) -> Iterator[Problem]:
                 hint="give every queue a name of its own; a queue is push or pull, never both",
             )
         seen.add(topic)
+    yield from _circle_problems(given, seen)
 
 
 def _number_problems(given: Any) -> Iterator[Problem]:
@@ -252,14 +254,26 @@ def _problems_of_queue(where: str, queue: Any, namespace: str) -> Iterator[Probl
             message=f"is {getattr(queue, name)!r}",
             hint="write a non-empty text",
         )
-    for resource in () if unnamed else _resources_of(queue, namespace):
-        if not names.is_resource_id(resource):
-            yield Problem(
-                code="E013",
-                field=where,
-                message=f"gives the Pub/Sub name {resource!r}, which Pub/Sub refuses",
-                hint="use letters, digits and -_.~+% only, at most 255 characters in all",
-            )
+    refused = [
+        resource
+        for resource in (() if unnamed else _resources_of(queue, namespace))
+        if not names.is_resource_id(resource)
+    ]
+    for resource in refused:
+        yield Problem(
+            code="E013",
+            field=where,
+            message=f"gives the Pub/Sub name {resource!r}, which Pub/Sub refuses",
+            hint="use letters, digits and -_.~+% only, at most 255 characters in all",
+        )
+    if not unnamed and not refused and len(queue.queue_name) > MAX_NAME:
+        yield Problem(
+            code="E013",
+            field=f"{where}.queue_name",
+            message=f"is {queue.queue_name!r}, which is {len(queue.queue_name)} characters long",
+            hint=f"write at most {MAX_NAME} characters",
+        )
+    yield from _dead_letter_problems(where, queue)
     if isinstance(queue, PushQueue) and not _is_http_url(queue.push_endpoint):
         yield Problem(
             code="E019",
@@ -267,6 +281,32 @@ def _problems_of_queue(where: str, queue: Any, namespace: str) -> Iterator[Probl
             message=f"is {queue.push_endpoint!r}",
             hint='write the full address of the push route, e.g. "https://shop.example.com/i3/tasks-push/"',
         )
+
+
+def _dead_letter_problems(where: str, queue: Any) -> Iterator[Problem]:
+    topic = queue.dead_letter_topic
+    if topic is not None and not (isinstance(topic, str) and names.is_resource_id(topic)):
+        yield Problem(
+            code="E035",
+            field=f"{where}.dead_letter_topic",
+            message=f"is {topic!r}",
+            hint='write the id of a topic in the same project, e.g. "tasks.shop.dead", without '
+            '"projects/…/topics/"; or None',
+        )
+
+
+def _circle_problems(given: Any, topics: Collection[str | None]) -> Iterator[Problem]:
+    """A dead letter that rings again would go round for ever."""
+    places = [f"I3TASKS.other_queues[{index}]" for index in range(len(given.other_queues))]
+    for where, queue in zip(["I3TASKS.default_queue", *places], given.queues, strict=True):
+        name = getattr(queue, "dead_letter_topic", None)
+        if isinstance(name, str) and name in topics:
+            yield Problem(
+                code="E035",
+                field=f"{where}.dead_letter_topic",
+                message=f"is {name!r}, the topic of a queue",
+                hint="name a topic that no queue of I3TASKS reads, or None",
+            )
 
 
 def _is_text(value: Any) -> bool:

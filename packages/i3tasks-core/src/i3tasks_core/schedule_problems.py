@@ -64,7 +64,8 @@ def _clock_problems(given: Any) -> Iterator[tuple[str, str, str]]:
 def _argument_problems(given: Any) -> Iterator[tuple[str, str, str]]:
     if not isinstance(given.args, list | tuple) or not isinstance(given.kwargs, Mapping):
         name = "kwargs" if isinstance(given.args, list | tuple) else "args"
-        yield name, f"is {getattr(given, name)!r}", "write args as a list and kwargs as a dict"
+        kind = type(getattr(given, name)).__name__  # its value may be a secret
+        yield name, f"is a {kind}", "write args as a list and kwargs as a dict"
         return
     try:
         check_arguments(tuple(given.args), dict(given.kwargs))

@@ -7,7 +7,7 @@ group, ``Otherwise`` holds what runs instead when something before it fails.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -24,8 +24,8 @@ class Call:
 
     task_path: str
     task_name: str
-    args: Sequence[Any]
-    kwargs: dict[str, Any]
+    args: Sequence[Any] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
     queue_name: str
     max_retries: int
     run_after: datetime | timedelta | None = None

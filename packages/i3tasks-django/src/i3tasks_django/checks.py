@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import sqlite3
+import inspect
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 
-from i3tasks_core.config import AnyQueue, Schedule
-from i3tasks_core.problems import Problem
+from i3tasks_core.config import AnyQueue, PushQueue, Schedule
+from i3tasks_core.problem import Problem
 from i3tasks_core.registry import conflicts, registered
 from i3tasks_django import runtime
-from i3tasks_django.store.database import alias
-from i3tasks_django.task import find_task
+from i3tasks_django.database_problems import database_problems, database_warnings
+from i3tasks_django.decorator import ASYNC_GRACE
+from i3tasks_django.task import Task, find_task
 
 TAG = "i3tasks"
-_OLDEST_SQLITE = (3, 35, 0)
-_LEAST_TIMEOUT = 20
+
+LONGEST_PUSH = timedelta(seconds=570)
+"""Pub/Sub waits 600 s for an answer; what is left is for writing the end."""
 
 
 def check_all(**_: Any) -> list[checks.CheckMessage]:
-    """Registered with Django; also asked by the services before they start."""
+    """Registered with Django; the services ask for what is no warning before they start."""
     return [
-        checks.Error(
-            f"{problem.field} {problem.message}.", hint=_sentence(problem.hint), id=f"i3tasks.{problem.code}"
-        )
-        for problem in problems()
+        *(checks.Error(**_message(problem)) for problem in problems()),
+        *(checks.Warning(**_message(problem)) for problem in warnings()),
     ]
 
 
@@ -41,10 +41,23 @@ def problems() -> list[Problem]:
     return [
         *found,
         *_project_problems(),
-        *_database_problems(),
+        *database_problems(),
         *_task_problems(queues),
-        *_schedule_problems(schedules),
+        *_schedule_problems(schedules, queues),
     ]
+
+
+def warnings() -> list[Problem]:
+    """What works, but not as one might think; nothing while the settings are wrong."""
+    return [] if runtime.problems() else list(database_warnings(settings.I3TASKS))
+
+
+def _message(problem: Problem) -> dict[str, str]:
+    return {
+        "msg": f"{problem.field} {problem.message}.",
+        "hint": f"{problem.hint[0].upper()}{problem.hint[1:]}.",
+        "id": f"i3tasks.{problem.code}",
+    }
 
 
 def _project_problems() -> Iterator[Problem]:
@@ -67,58 +80,6 @@ def _project_problems() -> Iterator[Problem]:
         )
 
 
-def _database_problems() -> Iterator[Problem]:
-    name = alias()
-    field = f"DATABASES[{name!r}]"
-    vendor = connections[name].vendor
-    if vendor == "sqlite":
-        yield from _sqlite_problems(field, connections[name].settings_dict)
-    elif vendor != "postgresql":
-        yield Problem(
-            code="E021",
-            field=f"{field}['ENGINE']",
-            message=f"is {connections[name].settings_dict['ENGINE']!r}",
-            hint="use PostgreSQL 13+ or SQLite: i3tasks needs partial unique constraints, RETURNING and "
-            "SKIP LOCKED",
-        )
-
-
-def _sqlite_problems(field: str, database: dict[str, Any]) -> Iterator[Problem]:
-    options = database.get("OPTIONS")
-    if not isinstance(options, dict):
-        options = {}
-    timeout, start = options.get("timeout", 5), options.get("init_command")
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        yield Problem(
-            code="E022",
-            field=field,
-            message=f"runs on SQLite {sqlite3.sqlite_version}",
-            hint="use SQLite 3.35 or newer, which knows RETURNING",
-        )
-    if options.get("transaction_mode") != "IMMEDIATE":
-        yield Problem(
-            code="E023",
-            field=f"{field}['OPTIONS']['transaction_mode']",
-            message=f"is {options.get('transaction_mode')!r}",
-            hint='write "IMMEDIATE": a deferred transaction that starts to write fails at once when '
-            "another writer is at work",
-        )
-    if not isinstance(timeout, int | float) or timeout < _LEAST_TIMEOUT:
-        yield Problem(
-            code="E024",
-            field=f"{field}['OPTIONS']['timeout']",
-            message=f"is {timeout!r}",
-            hint=f"write {_LEAST_TIMEOUT} or more seconds: writers wait for each other",
-        )
-    if "journal_mode=wal" not in str(start).replace(" ", "").lower():
-        yield Problem(
-            code="E025",
-            field=f"{field}['OPTIONS']['init_command']",
-            message=f"is {start!r}",
-            hint='write "PRAGMA journal_mode=WAL;": readers and the writer must not block each other',
-        )
-
-
 def _task_problems(queues: Sequence[AnyQueue]) -> Iterator[Problem]:
     names = {queue.queue_name for queue in queues}
     for name, places in conflicts().items():
@@ -128,18 +89,47 @@ def _task_problems(queues: Sequence[AnyQueue]) -> Iterator[Problem]:
             message=f"names two functions, in {places[0]} and in {places[1]}",
             hint="rename one: a worker knows a task by its module and name",
         )
-    for task in registered() if names else ():
-        if task.queue_name not in names:
+    pushed = _pushed(queues)
+    for definition in registered() if names else ():
+        field = f"@task {definition.full_name}"
+        if definition.queue_name not in names:
             yield Problem(
                 code="E026",
-                field=f"@task {task.full_name} queue_name",
-                message=f"is {task.queue_name!r}",
+                field=f"{field} queue_name",
+                message=f"is {definition.queue_name!r}",
                 hint=f"write one of {', '.join(map(repr, sorted(names)))}, or add the queue to "
                 "I3TASKS.other_queues",
             )
+        task = find_task(definition.path, definition.name)
+        if task is not None and definition.queue_name in pushed:
+            yield from _length_problems(f"{field} timeout", task, definition.queue_name)
 
 
-def _schedule_problems(schedules: Sequence[Schedule]) -> Iterator[Problem]:
+def _length_problems(field: str, task: Task[..., Any], queue_name: str) -> Iterator[Problem]:
+    timeout = _timeout(task)
+    if timeout is not None and timeout > LONGEST_PUSH:
+        yield Problem(
+            code="E036",
+            field=field,
+            message=f"is {timeout.total_seconds():g} s, and {queue_name!r} is a push queue",
+            hint=f"write at most {LONGEST_PUSH.total_seconds():g} s, Pub/Sub's limit for a push, or put it "
+            "on a PullQueue, where a task may run for days",
+        )
+
+
+def _timeout(task: Task[..., Any]) -> timedelta | None:
+    """As it was written."""
+    timeout = task.definition.timeout
+    is_async = inspect.iscoroutinefunction(getattr(task, "__wrapped__", None))
+    return timeout - ASYNC_GRACE if timeout is not None and is_async else timeout
+
+
+def _pushed(queues: Sequence[AnyQueue]) -> set[str]:
+    return {queue.queue_name for queue in queues if isinstance(queue, PushQueue)}
+
+
+def _schedule_problems(schedules: Sequence[Schedule], queues: Sequence[AnyQueue]) -> Iterator[Problem]:
+    pushed = _pushed(queues)
     for index, schedule in enumerate(schedules):
         field = f"I3TASKS.schedules[{index}]"
         task = find_task(schedule.module_name, schedule.func_name)
@@ -161,7 +151,5 @@ def _schedule_problems(schedules: Sequence[Schedule]) -> Iterator[Problem]:
                 message=f"cannot be called: {error}",
                 hint="write args and kwargs as the task takes them",
             )
-
-
-def _sentence(hint: str) -> str:
-    return hint[0].upper() + hint[1:] + "."
+        if schedule.queue_name in pushed and schedule.queue_name != task.queue_name:
+            yield from _length_problems(f"{field}: the timeout of its task", task, schedule.queue_name)

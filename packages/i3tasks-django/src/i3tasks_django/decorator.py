@@ -130,6 +130,9 @@ def TaskDecorator(  # noqa: N802 - the documented name
 
 task = TaskDecorator
 
+ASYNC_GRACE = timedelta(seconds=1)
+"""So much later a thread interrupts an async task that blocks its own event loop."""
+
 
 def _clock(cron: str | None, timezone: str | None) -> dict[str, str | None]:
     if cron is None and timezone is not None:
@@ -181,4 +184,4 @@ def _as_sync(func: Callable[..., Coroutine[Any, Any, Any]], timeout: timedelta |
 
 def _thread_timeout(timeout: timedelta | None) -> timedelta | None:
     """For an async task that blocks its own event loop, which then cannot see its time run out."""
-    return timeout + timedelta(seconds=1) if timeout else None
+    return timeout + ASYNC_GRACE if timeout else None

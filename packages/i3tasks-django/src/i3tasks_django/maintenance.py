@@ -49,6 +49,7 @@ class Cleaner:
     def __init__(self) -> None:
         self._cleaned_at = float("-inf")
         self._batches: Iterator[store.Cleaned] | None = None
+        self._kept_count = self._told_count = 0
 
     def clean(self) -> int:
         """Delete for two seconds, if the settings ask for it and it is time again; how many rows."""
@@ -61,10 +62,19 @@ class Cleaner:
         cleaned_count = 0
         for cleaned in batches:
             cleaned_count += cleaned.count
+            self._kept_count += cleaned.kept_count
             if time.monotonic() - began_at > CLEAN_BUDGET:
                 self._batches = batches
                 break
+        else:
+            self._tell_kept()
         return cleaned_count
+
+    def _tell_kept(self) -> None:
+        """Say how many rows this walk has passed by because others point at them; not the same again."""
+        if self._kept_count != self._told_count:
+            events.ROWS_KEPT(count=self._kept_count)
+        self._kept_count, self._told_count = 0, self._kept_count
 
 
 def maintain(*, rescuing: bool = True, cleaner: Cleaner | None = None) -> Pass:

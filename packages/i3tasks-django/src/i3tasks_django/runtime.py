@@ -124,7 +124,8 @@ def _is_emulator() -> bool:
 def _make() -> Runtime:
     if found := problems():
         raise ImproperlyConfigured("; ".join(map(str, found)))
-    return Runtime(settings.I3TASKS, PubSubConfig.of(settings.PUBSUB_CONFIG))
+    config = settings.I3TASKS
+    return Runtime(config, PubSubConfig.of(settings.PUBSUB_CONFIG, config.push_auth))
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -21,12 +21,15 @@ from i3tasks_django.composition import steps_of
 from i3tasks_django.models import TaskSchedule
 from i3tasks_django.ringing import publish_on_commit
 from i3tasks_django.runtime import Runtime, runtime
-from i3tasks_django.store import DueSchedule, Entry, Flow, NewExecution
+from i3tasks_django.store import Declared, DueSchedule, Entry, Flow, NewExecution
 from i3tasks_django.store.database import alias, resilient
 from i3tasks_django.task import find_task, known_tasks
 
 BATCH = 100
 """Schedules that one transaction fires."""
+
+DECLARE_EVERY = 60.0
+"""Seconds between two looks at whose the rows are."""
 
 BUDGET = 5.0
 """Seconds after which a pass begins no further batch."""
@@ -102,20 +105,36 @@ def entries() -> Iterator[Entry]:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Declaration:
+    """What this process has declared, and when."""
+
+    of: Runtime
+    at: float
+    found: Declared
+
+
 _lock = threading.Lock()
-_done: tuple[Runtime, list[int]] | None = None
+_last: _Declaration | None = None
 
 
 def _declared() -> list[int]:
-    """Declare the entries, once in a process; ids of the rows that other releases are to fire."""
-    global _done  # noqa: PLW0603 - belongs to the process's one runtime
+    """Declare the entries, if it is time to; ids of the rows that other releases are to fire.
+
+    Once a minute, for rows change while this process runs: a person deletes the schedule that had an entry's
+    name, another release makes rows of its own, and ours must not be taken for forgotten.
+    """
+    global _last  # noqa: PLW0603 - belongs to the process's one runtime
     with _lock:
-        if _done is None or _done[0] is not runtime():
-            declared = store.declare(entries())
-            for key in declared.taken:
+        before, now = _last, time.monotonic()
+        is_first = before is None or before.of is not runtime()
+        if before is None or is_first or now - before.at >= DECLARE_EVERY:
+            found = store.declare(entries(), editing=is_first)
+            told = [] if before is None or is_first else before.found.taken
+            for key in set(found.taken).difference(told):
                 events.SCHEDULE_BROKEN(schedule=key, error="a person's schedule in the admin has this name")
-            _done = (runtime(), declared.others)
-        return _done[1]
+            before = _last = _Declaration(of=runtime(), at=now, found=found)
+        return before.found.others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

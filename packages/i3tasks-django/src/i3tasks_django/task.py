@@ -284,4 +284,5 @@ def _arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return tuple(given), {}
     if isinstance(given, dict):
         return (), given
-    raise TypeError(f"{given!r}: write a tuple of arguments, ({given!r},), or a dict of keyword arguments")
+    kind = type(given).__name__  # not the value: an argument belongs into no message
+    raise TypeError(f"a {kind}: write a tuple of arguments, (x,) for one, or a dict of keyword arguments")

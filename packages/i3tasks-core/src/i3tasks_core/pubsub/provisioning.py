@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from i3tasks_core import names
-from i3tasks_core.config import AnyQueue, PushQueue
+from i3tasks_core.config import AnyQueue
 from i3tasks_core.errors import PubSubMissing
-from i3tasks_core.pubsub.clients import Clients, bounded, translated
+from i3tasks_core.pubsub.advice import advised
+from i3tasks_core.pubsub.clients import Clients, bounded
+from i3tasks_core.pubsub.subscription import Drift, drifts, mended, wanted
 
-_PUSH_DEADLINE = 600  # a push is answered when the task is done
-_PULL_DEADLINE = 60  # a pull is acknowledged as soon as it is claimed
-_BACKOFF = (10, 600)
 _PATIENCE = 5.0
 
 Action = Literal["present", "missing", "created", "drifted", "fixed"]
@@ -21,13 +20,18 @@ Action = Literal["present", "missing", "created", "drifted", "fixed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found, and done, about one topic or one field of a subscription."""
+    """What was found, and done, about one topic or one field of a subscription.
+
+    Attributes:
+        remedy: what to do by hand about a field that nothing here can mend.
+    """
 
     resource: str
     action: Action
     field: str = ""
     have: str = ""
     want: str = ""
+    remedy: str = ""
 
 
 def provision(
@@ -38,111 +42,83 @@ def provision(
     fix: bool = False,
     only_print: bool = False,
 ) -> Iterator[Finding]:
-    """Declare every queue's topic and subscription.
+    """Declare every queue's topics and subscription.
 
     Args:
-        clients: where the client comes from.
+        clients: where the client comes from; its configuration says which token pushes carry.
         namespace: prefix of the names.
         queues: what to declare.
         fix: mend fields that differ.
         only_print: change nothing, only tell.
 
     Raises:
-        PubSubError: Pub/Sub is away or refused.
+        PubSubError: Pub/Sub is away or refused; the text says what to change.
     """
-    project = clients.config.project_id
+    config = clients.config
+    declared: set[str] = set()
     for queue in queues:
-        topic = names.topic_path(project, names.topic_id(namespace, queue.queue_name))
-        yield _declare_topic(clients, topic, only_print=only_print)
-        wanted = _wanted(queue, topic, project, namespace)
-        yield from _declare_subscription(clients, wanted, fix=fix and not only_print, only_print=only_print)
+        for topic in _topics(queue, config.project_id, namespace):
+            if topic not in declared:
+                declared.add(topic)
+                yield _declare_topic(clients, topic, only_print=only_print)
+        want = wanted(queue, config.project_id, namespace, config.push_auth)
+        yield from _declare_subscription(clients, want, fix=fix and not only_print, only_print=only_print)
+
+
+def _topics(queue: AnyQueue, project: str, namespace: str) -> Iterator[str]:
+    yield names.topic_path(project, names.topic_id(namespace, queue.queue_name))
+    if queue.dead_letter_topic is not None:
+        yield names.topic_path(project, queue.dead_letter_topic)
 
 
 def _declare_topic(clients: Clients, topic: str, *, only_print: bool) -> Finding:
     try:
-        with translated(f"look up {topic}"):
+        with advised(f"look up {topic}", clients.config):
             publisher = clients.publisher()
             publisher.get_topic(topic=topic, **bounded(_PATIENCE))
     except PubSubMissing:
         if only_print:
             return Finding(resource=topic, action="missing")
-        with translated(f"create {topic}"):
+        with advised(f"create {topic}", clients.config):
             _unless_it_exists(lambda: publisher.create_topic(name=topic, **bounded(_PATIENCE)))
         return Finding(resource=topic, action="created")
     return Finding(resource=topic, action="present")
 
 
-def _declare_subscription(clients: Clients, wanted: Any, *, fix: bool, only_print: bool) -> Iterator[Finding]:
+def _declare_subscription(clients: Clients, want: Any, *, fix: bool, only_print: bool) -> Iterator[Finding]:
     try:
-        with translated(f"look up {wanted.name}"):
+        with advised(f"look up {want.name}", clients.config):
             subscriber = clients.subscriber()
-            have = subscriber.get_subscription(subscription=wanted.name, **bounded(_PATIENCE))
+            have = subscriber.get_subscription(subscription=want.name, **bounded(_PATIENCE))
     except PubSubMissing:
         if not only_print:
-            with translated(f"create {wanted.name}"):
-                _unless_it_exists(
-                    lambda: subscriber.create_subscription(request=wanted, **bounded(_PATIENCE))
-                )
-        yield Finding(resource=wanted.name, action="missing" if only_print else "created")
+            with advised(f"create {want.name}", clients.config):
+                _unless_it_exists(lambda: subscriber.create_subscription(request=want, **bounded(_PATIENCE)))
+        yield Finding(resource=want.name, action="missing" if only_print else "created")
         return
-    drift = dict(_drift(have, wanted))
-    if fix and drift:
-        request = {"subscription": wanted, "update_mask": {"paths": list(drift)}}
-        with translated(f"update {wanted.name}"):
-            subscriber.update_subscription(request=request, **bounded(_PATIENCE))
-    if not drift:
-        yield Finding(resource=wanted.name, action="present")
-    for field, (found, want) in drift.items():
+    found = drifts(have, want)
+    if fix:
+        _mend(clients, have, want, found)
+    if not found:
+        yield Finding(resource=want.name, action="present")
+    for drift in found:
         yield Finding(
-            resource=wanted.name, action="fixed" if fix else "drifted", field=field, have=found, want=want
+            resource=want.name,
+            action="fixed" if fix and drift.path else "drifted",
+            field=drift.field,
+            have=drift.have,
+            want=drift.want,
+            remedy=drift.remedy,
         )
 
 
-def _wanted(queue: AnyQueue, topic: str, project: str, namespace: str) -> Any:
-    from google.protobuf.duration_pb2 import Duration
-    from google.pubsub_v1 import types
-
-    is_push = isinstance(queue, PushQueue)
-    subscription = names.subscription_id(namespace, queue.queue_name, queue.subscription_name)
-    return types.Subscription(
-        name=names.subscription_path(project, subscription),
-        topic=topic,
-        ack_deadline_seconds=_PUSH_DEADLINE if is_push else _PULL_DEADLINE,
-        push_config=types.PushConfig(
-            push_endpoint=queue.push_endpoint if isinstance(queue, PushQueue) else ""
-        ),
-        retry_policy=types.RetryPolicy(
-            minimum_backoff=Duration(seconds=_BACKOFF[0]), maximum_backoff=Duration(seconds=_BACKOFF[1])
-        ),
-        # An empty policy: the subscription never expires. Without one it is deleted after 31 idle days.
-        expiration_policy=types.ExpirationPolicy(),
-    )
-
-
-def _drift(have: Any, want: Any) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Fields that differ, as text, by their name in an update mask."""
-    for field, read in {
-        "push_config": lambda sub: sub.push_config.push_endpoint or "none (pull)",
-        "ack_deadline_seconds": lambda sub: f"{sub.ack_deadline_seconds} s",
-        "retry_policy": _backoff_text,
-        "expiration_policy": _expiration_text,
-    }.items():
-        if (found := read(have)) != (wanted := read(want)):
-            yield field, (found, wanted)
-
-
-def _backoff_text(subscription: Any) -> str:
-    if "retry_policy" not in subscription:
-        return "none (at once)"
-    policy = subscription.retry_policy
-    return f"{policy.minimum_backoff.total_seconds():g}–{policy.maximum_backoff.total_seconds():g} s"
-
-
-def _expiration_text(subscription: Any) -> str:
-    if "expiration_policy" not in subscription:
-        return "after 31 idle days"
-    ttl = subscription.expiration_policy.ttl
-    return f"after {ttl.days} idle days" if ttl else "never"
+def _mend(clients: Clients, have: Any, want: Any, found: list[Drift]) -> None:
+    paths = sorted({drift.path for drift in found if drift.path})
+    if not paths:
+        return
+    request = {"subscription": mended(have, want, paths), "update_mask": {"paths": paths}}
+    with advised(f"update {want.name}", clients.config):
+        clients.subscriber().update_subscription(request=request, **bounded(_PATIENCE))
 
 
 def _unless_it_exists(create: Any) -> None:

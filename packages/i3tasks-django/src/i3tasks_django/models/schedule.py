@@ -17,7 +17,8 @@ class TaskSchedule(models.Model):
 
     ``next_run_at`` is the tick that is due next: whoever moves it on has fired that tick, and nobody else
     can. ``version`` counts the edits: a tick is never fired by an expression that is no longer the row's.
-    ``key`` tells which entry of the settings, or which decorator, a row belongs to.
+    ``key`` tells which entry of the settings, or which decorator, a row belongs to; ``declared_at`` is when a
+    process last said that there is one.
     """
 
     class Source(models.TextChoices):
@@ -44,6 +45,7 @@ class TaskSchedule(models.Model):
     next_run_at = models.DateTimeField()
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
+    declared_at = models.DateTimeField(db_default=Now())
 
     objects: ClassVar[models.Manager[TaskSchedule]] = models.Manager()
 

@@ -16,7 +16,7 @@ from i3tasks_django.store.relay import due_doorbells, postpone, ring_again
 from i3tasks_django.store.release import postpone_unregistered, release
 from i3tasks_django.store.reopen import reopen
 from i3tasks_django.store.rescue import expired, rescue
-from i3tasks_django.store.schedules import Entry, declare, edit
+from i3tasks_django.store.schedules import Declared, Entry, declare, edit
 from i3tasks_django.store.settle import STALE, Settlement, settle, settle_within, were_settled
 from i3tasks_django.store.then import then
 from i3tasks_django.store.tick import (
@@ -34,6 +34,7 @@ __all__ = [
     "STALE",
     "Cancellation",
     "Cleaned",
+    "Declared",
     "DueSchedule",
     "Entry",
     "Flow",

@@ -6,34 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from django.db import models, transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from i3tasks_core.identifiers import uuid7_at
 from i3tasks_core.states import ExecutionState
 from i3tasks_django.models import TaskExecution, TaskGroup, TaskScheduleTick
-from i3tasks_django.store.database import (
-    alias,
-    as_uuid,
-    connection,
-    dialect,
-    free_of_locks,
-    placeholders,
-    resilient,
-    rows,
-)
+from i3tasks_django.store.broom import Account, Broom, Row, Stage
+from i3tasks_django.store.database import alias, as_uuid, dialect, placeholders, resilient, rows
+from i3tasks_django.store.reference import referenced
 
 BATCH = 500
 
-Row = TypeVar("Row", bound=models.Model)
-Stage = type[TaskExecution] | type[TaskGroup]
-
 _PENDING = Q(state=ExecutionState.PENDING)
-_LIVE: tuple[tuple[Stage, Q], ...] = ((TaskExecution, _PENDING), (TaskGroup, Q(finished_at=None)))
+_LIVE: dict[Stage, Q] = {TaskExecution: _PENDING, TaskGroup: Q(finished_at=None)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +32,20 @@ class Cleaned:
 
     Attributes:
         executions: how many, by state.
+        kept_count: rows that would be gone if rows of other tables did not point at them.
     """
 
     executions: Counter[str] = field(default_factory=Counter)
     group_count: int = 0
     tick_count: int = 0
+    kept_count: int = 0
 
     def __add__(self, other: Cleaned) -> Cleaned:
         return Cleaned(
             executions=self.executions + other.executions,
             group_count=self.group_count + other.group_count,
             tick_count=self.tick_count + other.tick_count,
+            kept_count=self.kept_count + other.kept_count,
         )
 
     @property
@@ -67,7 +60,7 @@ def clean(
 
     What stays all the same: whatever is pending; a group that is waited for, or that something pending
     follows, with all its members; an execution that something pending follows; the last tick of a schedule;
-    and what somebody else has locked.
+    what rows of other tables point at; and what somebody else has locked.
 
     With nothing to delete this is one look at the ends of three primary keys, however many rows there are:
     an id tells when its row was made.
@@ -81,13 +74,15 @@ def clean(
     Yields:
         What a batch came to, which may be nothing: so the caller can stop after any of them.
     """
-    sweep = (_Count if dry_run else _Sweep)(older_than, batch_size, patience)
-    return sweep.batches()
+    broom = (Account if dry_run else Broom)(older_than)
+    return _Sweep(older_than, batch_size, patience, broom).batches()
 
 
 class _Sweep:
-    def __init__(self, older_than: timedelta, batch_size: int, patience: float) -> None:
-        self._batch_size, self._patience = batch_size, patience
+    """One walk over all that is old: which of it may go."""
+
+    def __init__(self, older_than: timedelta, batch_size: int, patience: float, broom: Broom) -> None:
+        self._batch_size, self._patience, self._broom = batch_size, patience, broom
         self._bound = uuid7_at(datetime.now(UTC) - older_than)
         self._seconds = -older_than.total_seconds()
         # What is pending has no end: it is never old.
@@ -115,62 +110,80 @@ class _Sweep:
         executions = TaskExecution.objects.using(alias()).filter(pk__lt=self._bound).order_by("pk")
         while page := self._page(executions.filter(pk__gt=last), self._ended):
             last = page[-1][0]
-            yield Cleaned(executions=self._write(page, self._clean_executions, Counter()))
+            yield from self._write(_old(page), self._clean_executions)
 
     def _groups(self) -> Iterator[Cleaned]:
         last = self._bound
         groups = TaskGroup.objects.using(alias()).order_by("-pk")
         while page := self._page(groups.filter(pk__lt=last), self._ended):
             last = page[-1][0]
-            yield Cleaned(group_count=self._write(page, self._clean_groups, 0))
+            yield from self._write(_old(page), self._clean_groups)
 
     def _ticks(self) -> Iterator[Cleaned]:
         last, has_old = 0, True
         ticks = TaskScheduleTick.objects.using(alias()).order_by("pk")
         while has_old and (page := self._page(ticks.filter(pk__gt=last), self._fired)):
             last, has_old = page[-1][0], any(is_old for _, is_old in page)
-            yield Cleaned(tick_count=self._write(page, self._clean_ticks, 0))
+            yield from self._write(_old(page), self._clean_ticks)
 
     def _page(self, found: QuerySet[Row], is_old: Q) -> list[tuple[Any, bool]]:
         """The next rows, and which of them are old enough: by id, for their age has no index."""
         return list(found.annotate(is_old=is_old).values_list("pk", "is_old")[: self._batch_size])
 
-    def _write(self, page: list[tuple[Any, bool]], action: Callable[[list[Any]], Any], nothing: Any) -> Any:
-        old = sorted(pk for pk, is_old in page if is_old)
+    def _write(self, old: list[Any], action: Callable[[list[Any]], Cleaned]) -> Iterator[Cleaned]:
+        """One transaction; where that cannot be, each half on its own, down to the row that is in the way.
 
-        def write() -> Any:
-            with transaction.atomic(using=alias(), durable=True):
-                return action(old)
+        Rows of other tables that Django knows nothing of show when we commit. One that is pointed at must
+        not keep its neighbours, and is passed by until the next walk.
+        """
 
-        return resilient("clean", write, self._patience) if old else nothing
+        def write() -> Cleaned | None:
+            try:
+                with transaction.atomic(using=alias(), durable=True):
+                    return action(old)
+            except IntegrityError:
+                return None
 
-    def _clean_executions(self, pks: list[UUID]) -> Counter[str]:
+        done = resilient("clean", write, self._patience) if old else Cleaned()
+        if done is not None:
+            yield done
+        elif len(old) == 1:
+            yield Cleaned(kept_count=1)
+        else:
+            middle = len(old) // 2
+            yield from self._write(old[:middle], action)
+            yield from self._write(old[middle:], action)
+
+    def _clean_executions(self, pks: list[UUID]) -> Cleaned:
         old = TaskExecution.objects.using(alias()).filter(self._ended, pk__in=pks)
-        members = dict(self._lock(old).values_list("pk", "task_group_id"))
+        members = dict(self._broom.lock(old).values_list("pk", "task_group_id"))
         held = self._held(set(filter(None, members.values())))
         free = {pk for pk, group in members.items() if group not in held}
-        return self._drop_executions(free - self._followed("chained_from", free))
+        free -= self._followed("chained_from", free)
+        kept = referenced(TaskExecution, free)
+        return Cleaned(executions=self._broom.drop_executions(free - kept), kept_count=len(kept))
 
-    def _clean_groups(self, pks: list[UUID]) -> int:
+    def _clean_groups(self, pks: list[UUID]) -> Cleaned:
         old = TaskGroup.objects.using(alias()).filter(self._ended, pk__in=pks)
-        free = set(self._lock(old).values_list("pk", flat=True))
+        free = set(self._broom.lock(old).values_list("pk", flat=True))
         free -= self._held(free)
         free -= self._followed("joins_group", free)
+        kept = referenced(TaskGroup, free)
+        free -= kept
         count = 0
-        while empty := self._without_members(free):
-            count += self._drop_groups(empty)
+        while empty := self._broom.without_members(free):
+            count += self._broom.drop_groups(empty)
             free -= empty
-        return count
+        return Cleaned(group_count=count, kept_count=len(kept))
 
-    def _clean_ticks(self, pks: list[int]) -> int:
+    def _clean_ticks(self, pks: list[int]) -> Cleaned:
         ticks = TaskScheduleTick.objects.using(alias())
         later = ticks.filter(schedule=OuterRef("schedule"), tick_at__gt=OuterRef("tick_at"))
         pending = TaskExecution.objects.filter(_PENDING, pk=OuterRef("task_execution_id"))
         old = ticks.filter(self._fired, Exists(later), ~Exists(pending), pk__in=pks)
-        return self._drop_ticks(list(self._lock(old).values_list("pk", flat=True)))
-
-    def _lock(self, found: QuerySet[Row]) -> QuerySet[Row]:
-        return free_of_locks(found.order_by("pk"))
+        free = set(self._broom.lock(old).values_list("pk", flat=True))
+        kept = referenced(TaskScheduleTick, free)
+        return Cleaned(tick_count=self._broom.drop_ticks(free - kept), kept_count=len(kept))
 
     def _held(self, groups: Collection[UUID]) -> set[UUID]:
         """Those of these groups that somebody may still ask about, or about one that they are part of."""
@@ -186,95 +199,17 @@ class _Sweep:
         A person may reopen a follower at this very moment; and until we commit nobody can.
         """
         followed: set[UUID] = set()
-        for stage, live in _LIVE:
+        for stage, live in _LIVE.items():
             after = stage.objects.using(alias()).filter(**{f"{link}__in": ended})
             if followers := dict(after.values_list("pk", f"{link}_id")):
                 found = stage.objects.using(alias()).filter(pk__in=followers).exclude(live)
-                free = set(self._lock(found).values_list("pk", flat=True))
+                free = set(self._broom.lock(found).values_list("pk", flat=True))
                 followed |= {before for pk, before in followers.items() if pk not in free}
         return followed
 
-    def _without_members(self, groups: Collection[UUID]) -> set[UUID]:
-        found = TaskGroup.objects.using(alias()).filter(pk__in=groups)
-        for stage, _ in _LIVE:
-            found = found.exclude(Exists(stage.objects.filter(task_group=OuterRef("pk"))))
-        return set(found.values_list("pk", flat=True))
 
-    def _drop_executions(self, pks: Collection[UUID]) -> Counter[str]:
-        """The executions first, by the guard in the WHERE: their tries only go if that has let them go.
-
-        The foreign keys are looked at when the transaction commits.
-        """
-        dropped = {as_uuid(pk): state for pk, state in self._delete_ended(_DELETE_EXECUTIONS, pks)}
-        if dropped:
-            _unlink("chained_from", dropped)
-            TaskScheduleTick.objects.using(alias()).filter(task_execution__in=dropped).update(
-                task_execution=None
-            )
-            _delete(_DELETE_RESULTS, map(dialect().uuid, dropped))
-            _delete(_DELETE_TRIES, map(dialect().uuid, dropped))
-        return Counter(dropped.values())
-
-    def _drop_groups(self, pks: Collection[UUID]) -> int:
-        dropped = [as_uuid(pk) for (pk,) in self._delete_ended(_DELETE_GROUPS, pks)]
-        _unlink("joins_group", dropped)
-        return len(dropped)
-
-    def _drop_ticks(self, pks: Collection[int]) -> int:
-        _delete(_DELETE_TICKS, pks)
-        return len(pks)
-
-    def _delete_ended(self, sql: str, pks: Collection[UUID]) -> list[tuple[Any, ...]]:
-        if not pks:
-            return []
-        words = dialect()
-        ordered = [words.uuid(pk) for pk in sorted(pks)]
-        return rows(sql.format(ids=placeholders(len(pks)), cutoff=words.later), [*ordered, self._seconds])
-
-
-class _Count(_Sweep):
-    """The same walk without a lock and without a write: it keeps account of what would be gone by now."""
-
-    def __init__(self, older_than: timedelta, batch_size: int, patience: float) -> None:
-        super().__init__(older_than, batch_size, patience)
-        self._gone: dict[Stage, Counter[UUID]] = {stage: Counter() for stage, _ in _LIVE}
-
-    def _lock(self, found: QuerySet[Row]) -> QuerySet[Row]:
-        return found.order_by("pk")
-
-    def _without_members(self, groups: Collection[UUID]) -> set[UUID]:
-        empty = set(groups)
-        for stage, gone in self._gone.items():
-            members = stage.objects.using(alias()).filter(task_group__in=groups)
-            counted = members.values_list("task_group").annotate(Count("pk")).order_by()
-            empty -= {group for group, count in counted if count > gone[group]}
-        return empty
-
-    def _drop_executions(self, pks: Collection[UUID]) -> Counter[str]:
-        dropped = TaskExecution.objects.using(alias()).filter(pk__in=pks)
-        found = list(dropped.values_list("state", "task_group_id"))
-        self._gone[TaskExecution].update(filter(None, (group for _, group in found)))
-        return Counter(state for state, _ in found)
-
-    def _drop_groups(self, pks: Collection[UUID]) -> int:
-        outer = TaskGroup.objects.using(alias()).filter(pk__in=pks).values_list("task_group_id", flat=True)
-        self._gone[TaskGroup].update(filter(None, outer))
-        return len(pks)
-
-    def _drop_ticks(self, pks: Collection[int]) -> int:
-        return len(pks)
-
-
-def _unlink(link: str, gone: Collection[UUID]) -> None:
-    """What followed and stays follows nothing any more."""
-    for stage, _ in _LIVE:
-        stage.objects.using(alias()).filter(**{f"{link}__in": gone}).update(**{link: None})
-
-
-def _delete(sql: str, ids: Any) -> None:
-    if params := list(ids):
-        with connection().cursor() as cursor:
-            cursor.execute(sql.format(ids=placeholders(len(params))), params)
+def _old(page: list[tuple[Any, bool]]) -> list[Any]:
+    return sorted(pk for pk, is_old in page if is_old)
 
 
 _HAS_OLD = """
@@ -299,22 +234,3 @@ WHERE finished_at IS NULL OR finished_at >= {cutoff}
     OR EXISTS (SELECT 1 FROM i3tasks_django_taskgroup g
                WHERE g.joins_group_id = up.id AND g.finished_at IS NULL)
 """
-
-_DELETE_EXECUTIONS = """
-DELETE FROM i3tasks_django_taskexecution
-WHERE id IN ({ids}) AND state <> 'pending' AND finished_at < {cutoff}
-RETURNING id, state
-"""
-
-_DELETE_GROUPS = """
-DELETE FROM i3tasks_django_taskgroup WHERE id IN ({ids}) AND finished_at < {cutoff} RETURNING id
-"""
-
-_DELETE_RESULTS = """
-DELETE FROM i3tasks_django_taskexecutionresult WHERE task_execution_try_id IN (
-    SELECT id FROM i3tasks_django_taskexecutiontry WHERE task_execution_id IN ({ids}))
-"""
-
-_DELETE_TRIES = "DELETE FROM i3tasks_django_taskexecutiontry WHERE task_execution_id IN ({ids})"
-
-_DELETE_TICKS = "DELETE FROM i3tasks_django_taskscheduletick WHERE id IN ({ids})"

@@ -10,13 +10,16 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Now
 
 from i3tasks_core.schedule import Cron
 from i3tasks_django.models import TaskSchedule
 from i3tasks_django.store.database import alias, database_now, resilient
 
 FORGOTTEN_AFTER = timedelta(days=1)
-"""A row of the settings that nobody has fired for so long belongs to no release that still runs."""
+"""A row of the settings that nobody has declared for so long belongs to no release that still runs."""
+
+_DECLARED_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +52,23 @@ class Declared:
     taken: list[str]
 
 
-def declare(entries: Iterable[Entry], patience: float = 4.0) -> Declared:
-    """Make the rows of these entries, and write what differs in those that are there.
+def declare(entries: Iterable[Entry], *, editing: bool = True, patience: float = 4.0) -> Declared:
+    """Make the rows of these entries, say that they are still wanted, and forget what nobody wants any more.
 
-    What a person has made or paused stays. Rows of other releases are left to them.
+    What a person has made or paused stays. Rows of other releases are left to them, until none of their
+    processes has declared them for a day: then they go, paused or not; the calls that they made stay.
+
+    Args:
+        entries: all that this process knows.
+        editing: write what differs in rows that are there. A process does so when it starts: the release
+            that started last has the last word, and an older one beside it does not take it back.
+        patience: seconds to go on trying while the database is away.
     """
     wanted = {entry.key: entry for entry in entries}
 
     def write() -> Declared:
         with transaction.atomic(using=alias()):
-            return _declare(wanted)
+            return _declare(wanted, editing=editing)
 
     return resilient("schedules", write, patience)
 
@@ -81,11 +91,12 @@ def edit(row: TaskSchedule, **fields: Any) -> bool:
     return changed == 1
 
 
-def _declare(wanted: dict[str, Entry]) -> Declared:
-    rows = {row.key: row for row in TaskSchedule.objects.using(alias()).filter(key__in=wanted)}
+def _declare(wanted: dict[str, Entry], *, editing: bool) -> Declared:
+    schedules = TaskSchedule.objects.using(alias())
+    rows = {row.key: row for row in schedules.filter(key__in=wanted)}
     now = database_now()
     # Two beats may start at once: the second one's rows are the first one's.
-    TaskSchedule.objects.using(alias()).bulk_create(
+    schedules.bulk_create(
         [
             TaskSchedule(**asdict(entry), next_run_at=Cron(entry.cron, entry.timezone).following(now))
             for key, entry in wanted.items()
@@ -94,15 +105,21 @@ def _declare(wanted: dict[str, Entry]) -> Declared:
         ignore_conflicts=True,
     )
     taken = [key for key, row in rows.items() if row.source == TaskSchedule.Source.ADMIN]
-    for key, row in rows.items():
-        said = asdict(wanted[key])
-        if key not in taken and any(_plain(getattr(row, name)) != _plain(said[name]) for name in said):
-            edit(row, **said)
-    others = (
-        TaskSchedule.objects.using(alias()).exclude(source=TaskSchedule.Source.ADMIN).exclude(key__in=wanted)
-    )
-    others.filter(is_enabled=True, next_run_at__lt=now - FORGOTTEN_AFTER).delete()
+    ours = {key: row for key, row in rows.items() if key not in taken}
+    if editing:
+        _edit_all(ours.values(), wanted)
+    if any(row.declared_at < now - _DECLARED_EVERY for row in ours.values()):
+        schedules.filter(key__in=ours).update(declared_at=Now())
+    others = schedules.exclude(source=TaskSchedule.Source.ADMIN).exclude(key__in=wanted)
+    others.filter(declared_at__lt=now - FORGOTTEN_AFTER).delete()
     return Declared(others=list(others.values_list("pk", flat=True)), taken=taken)
+
+
+def _edit_all(rows: Iterable[TaskSchedule], wanted: dict[str, Entry]) -> None:
+    for row in rows:
+        said = asdict(wanted[row.key])
+        if any(_plain(getattr(row, name)) != _plain(said[name]) for name in said):
+            edit(row, **said)
 
 
 def _plain(value: Any) -> Any:

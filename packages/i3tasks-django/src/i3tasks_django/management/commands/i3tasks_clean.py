@@ -48,6 +48,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{total.executions[state]:9,} executions {what}: {state}")
         self.stdout.write(f"{total.group_count:9,} groups {what}")
         self.stdout.write(f"{total.tick_count:9,} schedule ticks {what}")
+        if total.kept_count:
+            self.stdout.write(f"{total.kept_count:9,} rows kept: rows of other tables point at them")
 
 
 def _older_than(days: int | None) -> timedelta:
