@@ -1,0 +1,151 @@
+"""i3tasks beside its peers, in one run on one machine: ``uv run --group bench python -m benchmarks``.
+
+Every peer runs on the same PostgreSQL, which keeps its durability, in several rounds; the table shows
+medians. Figures of one run compare with each other; machines differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import environments, servers, table
+from benchmarks.environments import Environments
+from benchmarks.figures import Figures, advantages, medians
+from benchmarks.measures import Size, measure
+from benchmarks.peers import OURS, OURS_ON_SQLITE, PEERS
+from benchmarks.peers.peer import Peer
+from benchmarks.sessions import Machine
+
+QUICK = Size(task_count=200, trickle_seconds=1)
+
+
+def main() -> None:
+    options = _options()
+    size = QUICK if options.quick else Size(task_count=options.tasks, trickle_seconds=5)
+    # As Ctrl+C does: so that a terminated run ends its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="i3tasks-benchmarks-")))
+        machine = Machine(
+            database=exits.enter_context(servers.database()),
+            environments=Environments(folder),
+            pubsub_kind=options.pubsub,
+        )
+        report = Report(machine, size)
+        report.run(_present(options.only, options.pubsub), 1 if options.quick else options.rounds)
+        options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n")
+        say(f"\nwritten to {options.json}")
+    sys.exit(1 if report.failures else 0)
+
+
+class Report:
+    """What a run has found so far."""
+
+    def __init__(self, machine: Machine, size: Size) -> None:
+        self._machine = machine
+        self._size = size
+        self._rounds: dict[str, list[Figures]] = {}
+        self._durable: set[str] = set()
+        self.failures: dict[str, str] = {}
+
+    def run(self, peers: list[Peer], rounds: int) -> None:
+        """Round after round: what slows the machine for a while slows everyone."""
+        say("PostgreSQL: " + ", ".join(f"{k} {v}" for k, v in self._machine.database.settings.items()))
+        for number in range(1, rounds + 1):
+            for peer in peers:
+                say(f"round {number} of {rounds}: {peer.name}")
+                self._measure(peer)
+        self._print(peers)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "python": platform.python_version(),
+            "postgresql": self._machine.database.settings,
+            "pubsub": self._machine.pubsub_kind,
+            "tasks": self._size.task_count,
+            "rounds": self._rounds,
+            "medians": {name: medians(rounds) for name, rounds in self._rounds.items()},
+            "advantages": self._advantages(),
+            "failures": self.failures,
+        }
+
+    def _measure(self, peer: Peer) -> None:
+        if peer.name in self.failures:
+            return
+        try:
+            figures = measure(peer, self._machine, self._size)
+        except RuntimeError as error:
+            # The others are still worth their figures.
+            self.failures[peer.name] = str(error)
+            say(f"  FAILED: {error}")
+            return
+        self._rounds.setdefault(peer.name, []).append(figures)
+
+    def _advantages(self) -> Figures:
+        durable = [peer.name for peer in PEERS if peer.is_durable and peer is not OURS]
+        found = [medians(self._rounds[name]) for name in durable if name in self._rounds]
+        return advantages(medians(self._rounds.get(OURS.name, [])), found)
+
+    def _print(self, peers: Iterable[Peer]) -> None:
+        shown = [peer for peer in peers if peer.name in self._rounds]
+        rows = {_title(peer): medians(self._rounds[peer.name]) for peer in shown if not peer.is_sqlite}
+        say("\n" + table.render(rows, self._advantages()))
+        for peer in shown:
+            if peer.is_sqlite:
+                say("\n" + table.render({peer.name: medians(self._rounds[peer.name])}))
+        say("")
+        for peer in shown:
+            say(f"{peer.name}: {peer.remark}")
+
+
+def say(line: str) -> None:
+    """Print a line now, also into a pipe."""
+    print(line, flush=True)
+
+
+def _title(peer: Peer) -> str:
+    return peer.name if peer.is_durable else f"{peer.name} *"
+
+
+def _present(only: list[str], pubsub_kind: str) -> list[Peer]:
+    """Those asked for that can run here; the others are named with what they miss."""
+    chosen = [peer for peer in (*PEERS, OURS_ON_SQLITE) if not only or peer.name in only]
+    return [peer for peer in chosen if not _skipped(peer, pubsub_kind)]
+
+
+def _skipped(peer: Peer, pubsub_kind: str) -> bool:
+    needs = {pubsub_kind if need == "pubsub" else need for need in peer.needs}
+    reasons = [environments.missing(peer), *map(servers.missing, sorted(needs))]
+    found = [reason for reason in reasons if reason]
+    if found:
+        say(f"{peer.name} is left out: {'; '.join(found)}")
+    return bool(found)
+
+
+def _options() -> argparse.Namespace:
+    names = [peer.name for peer in (*PEERS, OURS_ON_SQLITE)]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="of each peer (%(default)s)")
+    parser.add_argument("--tasks", type=int, default=5_000, help="of each backlog (%(default)s)")
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), default=[], help=f"of {', '.join(names)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="everything once and small; figures mean little")
+    parser.add_argument("--pubsub", choices=("embedded", "google"), default="embedded")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="(%(default)s)")
+    options = parser.parse_args()
+    if unknown := set(options.only) - set(names):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(names)}")
+    return options
+
+
+if __name__ == "__main__":
+    main()
