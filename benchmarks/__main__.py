@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
+
 from benchmarks import environments, servers, table
 from benchmarks.environments import Environments
 from benchmarks.figures import Figures, advantages, medians
@@ -82,7 +84,7 @@ class Report:
             return
         try:
             figures = measure(peer, self._machine, self._size)
-        except RuntimeError as error:
+        except (RuntimeError, psycopg.Error) as error:
             # The others are still worth their figures.
             self.failures[peer.name] = str(error)
             say(f"  FAILED: {error}")

@@ -30,6 +30,8 @@ else:
             "PORT": os.environ["BENCH_POSTGRES_PORT"],
             "USER": "bench",
             "NAME": os.environ["BENCH_POSTGRES_NAME"],
+            # By Django's default some peers would open a connection for each task.
+            "CONN_MAX_AGE": None,
         }
     }
 
