@@ -7,13 +7,14 @@ medians. Figures of one run compare with each other; machines differ.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -22,9 +23,10 @@ from benchmarks import environments, servers, table
 from benchmarks.environments import Environments
 from benchmarks.figures import Figures, advantages, medians
 from benchmarks.measures import Size, measure
-from benchmarks.peers import OURS, OURS_ON_SQLITE, PEERS
+from benchmarks.peers import OURS, OURS_ALONE, OURS_ON_SQLITE, PEERS
 from benchmarks.peers.peer import Peer
-from benchmarks.sessions import Machine
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.sessions import Machine, Session, session
 
 QUICK = Size(task_count=200, trickle_seconds=1)
 
@@ -43,6 +45,7 @@ def main() -> None:
         )
         report = Report(machine, size)
         report.run(_present(options.only, options.pubsub), 1 if options.quick else options.rounds)
+        report.run_scenarios(options.scenarios, is_quick=options.quick)
         options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n")
         say(f"\nwritten to {options.json}")
     sys.exit(1 if report.failures else 0)
@@ -55,7 +58,7 @@ class Report:
         self._machine = machine
         self._size = size
         self._rounds: dict[str, list[Figures]] = {}
-        self._durable: set[str] = set()
+        self._scenarios: dict[str, dict[str, float]] = {}
         self.failures: dict[str, str] = {}
 
     def run(self, peers: list[Peer], rounds: int) -> None:
@@ -76,20 +79,38 @@ class Report:
             "rounds": self._rounds,
             "medians": {name: medians(rounds) for name, rounds in self._rounds.items()},
             "advantages": self._advantages(),
+            "scenarios": self._scenarios,
             "failures": self.failures,
         }
 
+    def run_scenarios(self, names: Iterable[str], *, is_quick: bool) -> None:
+        """Each begins with empty tables, but when it is to be quick: one begins where the other has ended."""
+        chosen = list(names)
+        for together in [chosen] if is_quick and chosen else [[name] for name in chosen]:
+            with self._survived(" ".join(together)), session(OURS_ALONE, self._machine) as ready:
+                for name in together:
+                    self._run_scenario(name, ready, is_quick)
+
+    def _run_scenario(self, name: str, ready: Session, is_quick: bool) -> None:
+        say(f"\n{name}: {inspect.getdoc(inspect.getmodule(SCENARIOS[name]))}")
+        self._scenarios[name] = SCENARIOS[name](ready, self._machine, is_quick)
+        for what, value in self._scenarios[name].items():
+            say(f"{value:14,.2f}  {what}")
+
     def _measure(self, peer: Peer) -> None:
-        if peer.name in self.failures:
-            return
+        if peer.name not in self.failures:
+            with self._survived(peer.name):
+                figures = measure(peer, self._machine, self._size)
+                self._rounds.setdefault(peer.name, []).append(figures)
+
+    @contextmanager
+    def _survived(self, name: str) -> Iterator[None]:
+        """One that fails is told, and the others are still worth their figures."""
         try:
-            figures = measure(peer, self._machine, self._size)
+            yield
         except (RuntimeError, psycopg.Error) as error:
-            # The others are still worth their figures.
-            self.failures[peer.name] = str(error)
+            self.failures[name] = str(error)
             say(f"  FAILED: {error}")
-            return
-        self._rounds.setdefault(peer.name, []).append(figures)
 
     def _advantages(self) -> Figures:
         durable = [peer.name for peer in PEERS if peer.is_durable and peer is not OURS]
@@ -119,7 +140,7 @@ def _title(peer: Peer) -> str:
 
 def _present(only: list[str], pubsub_kind: str) -> list[Peer]:
     """Those asked for that can run here; the others are named with what they miss."""
-    chosen = [peer for peer in (*PEERS, OURS_ON_SQLITE) if not only or peer.name in only]
+    chosen = [peer for peer in (*PEERS, OURS_ON_SQLITE) if peer.name in only]
     return [peer for peer in chosen if not _skipped(peer, pubsub_kind)]
 
 
@@ -134,19 +155,34 @@ def _skipped(peer: Peer, pubsub_kind: str) -> bool:
 
 def _options() -> argparse.Namespace:
     names = [peer.name for peer in (*PEERS, OURS_ON_SQLITE)]
+    scenarios = list(SCENARIOS)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="of each peer (%(default)s)")
     parser.add_argument("--tasks", type=int, default=5_000, help="of each backlog (%(default)s)")
     parser.add_argument(
-        "--only", type=lambda text: text.split(","), default=[], help=f"of {', '.join(names)}"
+        "--only", type=_words, default=names, help=f"of {', '.join(names)}; none for none of them"
+    )
+    parser.add_argument(
+        "--scenarios",
+        type=_words,
+        default=scenarios,
+        help=f"what is measured of us alone, of {', '.join(scenarios)}; none for none of them",
     )
     parser.add_argument("--quick", action="store_true", help="everything once and small; figures mean little")
     parser.add_argument("--pubsub", choices=("embedded", "google"), default="embedded")
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="(%(default)s)")
     options = parser.parse_args()
-    if unknown := set(options.only) - set(names):
-        parser.error(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(names)}")
+    for option, chosen, known in (
+        ("--only", options.only, names),
+        ("--scenarios", options.scenarios, scenarios),
+    ):
+        if unknown := set(chosen) - set(known):
+            parser.error(f"{option}: {', '.join(sorted(unknown))} is not one of {', '.join(known)}")
     return options
+
+
+def _words(text: str) -> list[str]:
+    return [] if text == "none" else text.split(",")
 
 
 if __name__ == "__main__":

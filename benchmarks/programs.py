@@ -82,6 +82,11 @@ class Program:
             time.sleep(pause)
         return seen
 
+    def stop(self) -> None:
+        """The patient way."""
+        self.process.terminate()
+        self.process.wait(30)
+
     def end(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)

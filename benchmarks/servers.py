@@ -146,30 +146,6 @@ def pubsub(kind: str) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-class PushGate:
-    """Holds a push subscription's messages back, as one without an endpoint, until a backlog is there."""
-
-    def __init__(self, target: str, subscription: str) -> None:
-        import grpc
-        from google.pubsub_v1 import SubscriberClient
-        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-
-        self._subscription = subscription
-        channel = grpc.insecure_channel(target)
-        self._client = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
-
-    def close(self) -> None:
-        self._push_to("")
-
-    def open(self, endpoint: str) -> None:
-        self._push_to(endpoint)
-
-    def _push_to(self, endpoint: str) -> None:
-        self._client.modify_push_config(
-            subscription=self._subscription, push_config={"push_endpoint": endpoint}
-        )
-
-
 def missing(need: str) -> str | None:
     """Why a server cannot be had here, or None."""
     if need == "redis" and shutil.which("redis-server") is None:

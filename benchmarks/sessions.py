@@ -18,10 +18,10 @@ from benchmarks import calling, notes
 from benchmarks.environments import Environments
 from benchmarks.peers.peer import Peer
 from benchmarks.programs import ROOT, Program, free_port, running
-from benchmarks.servers import Database, PushGate, started
+from benchmarks.servers import Database, started
 
-TOPIC = "bench.default"
-_SUBSCRIPTION = f"projects/bench/subscriptions/{TOPIC}.default"
+PUSH_SUBSCRIPTION = "bench.default.default"
+"""That of the default queue, with us as with the predecessor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +91,26 @@ class Session:
         return self.look(self.peer.finished)
 
     @contextmanager
+    def service(self, *arguments: str) -> Iterator[Program]:
+        """One of our services, up and ready."""
+        with self.program(*arguments, PORT=str(free_port()), I3TASKS_LOG_LEVEL="INFO") as program:
+            program.wait_for(lambda: "service_started" in program.output)
+            yield program
+
+    @contextmanager
     def receiver(self) -> Iterator[Program]:
         """What serves the push endpoint; the command's ``{port}`` is its port."""
         command = [word.format(port=self.port) for word in self.peer.receiver]
         with self.program(*command, PORT=str(self.port)) as program:
             yield program
 
+    def wait_until_started(self, program: Program, count: int) -> None:
+        program.wait_for(lambda: self.notes.count >= count, seconds=1800, pause=0.01)
+
     def wait_until_finished(self, program: Program, started: int, finished: int) -> float:
         """Wait for so many starts and then so many ends; gives the moment, as :func:`time.time` does."""
         # The ends are asked for last: looking at tables all the time would be a load on what is measured.
-        program.wait_for(lambda: self.notes.count >= started, seconds=600, pause=0.01)
+        self.wait_until_started(program, started)
         program.wait_for(lambda: self.finished() >= finished, seconds=60, pause=0.005)
         return time.time()
 
@@ -109,11 +119,14 @@ class Session:
         """Where a receiver listens."""
         return int(self.environment["BENCH_PUSH_PORT"])
 
-    def gate(self) -> PushGate:
-        return PushGate(self.environment["BENCH_PUBSUB"], _SUBSCRIPTION)
+    @property
+    def push_endpoint(self) -> str:
+        return self.environment["BENCH_PUSH_ENDPOINT"]
 
-    def open_gate(self, gate: PushGate) -> None:
-        gate.open(self.environment["BENCH_PUSH_ENDPOINT"])
+    @property
+    def pubsub(self) -> str:
+        """The Pub/Sub's address."""
+        return self.environment["BENCH_PUBSUB"]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ MIDDLEWARE: list[str] = []
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
 
+DATABASES: dict[str, dict[str, object]]
 if "BENCH_SQLITE" in os.environ:
     DATABASES = {
         "default": {

@@ -15,9 +15,9 @@ def nothing(called_at: float) -> dict[str, float]:
 
 
 @task(queue_name="heavy")
-def sleep(called_at: float, seconds: float) -> None:
+def sleep(called_at: float) -> None:
     note(called_at)
-    time.sleep(seconds)
+    time.sleep(1)
 
 
 _pushed = nothing.using(queue_name="default")
@@ -33,6 +33,10 @@ def call(called_at: float) -> None:
 
 def call_many(called_at: list[float]) -> None:
     nothing.delay_many((each,) for each in called_at)
+
+
+def sleep_a_second(called_at: float) -> None:
+    sleep.delay(called_at)
 
 
 def push_many(called_at: list[float]) -> None:
