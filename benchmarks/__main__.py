@@ -28,7 +28,7 @@ from benchmarks.peers.peer import Peer
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.sessions import Machine, Session, session
 
-QUICK = Size(task_count=200, trickle_seconds=1)
+QUICK = Size(task_count=100, trickle_seconds=1)
 
 
 def main() -> None:
@@ -76,6 +76,11 @@ class Report:
             "postgresql": self._machine.database.settings,
             "pubsub": self._machine.pubsub_kind,
             "tasks": self._size.task_count,
+            "versions": {
+                peer.name: environments.versions(peer)
+                for peer in (*PEERS, OURS_ON_SQLITE)
+                if peer.name in self._rounds
+            },
             "rounds": self._rounds,
             "medians": {name: medians(rounds) for name, rounds in self._rounds.items()},
             "advantages": self._advantages(),
@@ -125,8 +130,10 @@ class Report:
             if peer.is_sqlite:
                 say("\n" + table.render({peer.name: medians(self._rounds[peer.name])}))
         say("")
+        if any(not peer.is_durable for peer in shown):
+            say("* not durable: a call can be lost after its caller's transaction has committed")
         for peer in shown:
-            say(f"{peer.name}: {peer.remark}")
+            say(f"{peer.name} ({', '.join(environments.versions(peer))}): {peer.remark}")
 
 
 def say(line: str) -> None:

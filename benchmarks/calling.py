@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 from django.core.management import call_command
@@ -21,13 +21,8 @@ def migrate() -> None:
 
 
 def prepare() -> None:
-    """What the peer needs before the first call, and a first call: it opens connections and imports."""
-    tasks = _tasks()
-    getattr(tasks, "prepare", lambda: None)()
-
-
-def versions(distributions: list[str]) -> dict[str, str]:
-    return {name: metadata.version(name) for name in distributions}
+    """What the peer needs before the first call."""
+    getattr(_tasks(), "prepare", lambda: None)()
 
 
 def one_by_one(count: int, function: str = "call") -> float:

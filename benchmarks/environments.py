@@ -25,6 +25,11 @@ def missing(peer: Peer) -> str | None:
     return f"{', '.join(absent)} not installed: run with uv run --group bench" if absent else None
 
 
+def versions(peer: Peer) -> list[str]:
+    """What is measured, as requirements. The peer's packages are here."""
+    return list(peer.requirements) or [f"{name}=={metadata.version(name)}" for name in peer.distributions]
+
+
 class Environments:
     """Makes each environment once.
 

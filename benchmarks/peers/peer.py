@@ -18,7 +18,7 @@ class Peer:
         name: as in ``--only``.
         project: the module that holds its ``settings`` and ``tasks``.
         is_durable: whether a call is in the database when the caller's transaction commits, and only then.
-        distributions: whose versions are told; asked of the peer's own environment.
+        distributions: its packages, whose versions are told.
         requirements: what an environment made for it alone holds, because it cannot live in the workspace's.
         needs: servers besides the database: "redis", "pubsub".
         worker: one worker's command, after ``python -m``.

@@ -20,7 +20,7 @@ OURS = Peer(
 )
 OURS_ALONE = replace(
     OURS,
-    # A made-up history has small numbers for ids, real ids begin with the time: the primary key tells them apart.
+    # A made-up history has small numbers for ids, real ids begin with the time: the primary key tells which.
     finished=f"{OURS.finished} AND id > '01000000-0000-0000-0000-000000000000'",
 )
 OURS_ON_SQLITE = replace(OURS, name="ours on SQLite", is_sqlite=True)
