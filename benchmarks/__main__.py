@@ -124,6 +124,8 @@ class Report:
 
     def _print(self, peers: Iterable[Peer]) -> None:
         shown = [peer for peer in peers if peer.name in self._rounds]
+        if not shown:
+            return
         rows = {_title(peer): medians(self._rounds[peer.name]) for peer in shown if not peer.is_sqlite}
         say("\n" + table.render(rows, self._advantages()))
         for peer in shown:
