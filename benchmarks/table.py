@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.figures import FIGURES, Figure, Figures
 
-_WIDTH = 8
+_WIDTH = 9
 
 
 def render(rows: Mapping[str, Figures], advantage: Figures | None = None) -> str:
