@@ -458,7 +458,7 @@ class TestAWorker:
                 told_at = time.monotonic()
                 worker.signal(signal.SIGTERM)
                 assert worker.exit_code() == 0
-                assert time.monotonic() - told_at < 4
+                assert time.monotonic() - told_at < 7  # less than the grace that running tries get
             finally:
                 worker.end()
 
