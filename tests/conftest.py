@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ import pytest
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
 os.environ.pop("PUBSUB_EMULATOR_HOST", None)  # nothing of ours may depend on it
+# Hundreds of processes start here. Where bytecode is not kept, each spends a second on compiling its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 django.setup()
 
 from django.conf import settings as django_settings  # noqa: E402

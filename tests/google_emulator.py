@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ports import free_port
+
 START_SECONDS = 30
 
 SHARED = "TEST_GOOGLE_EMULATOR"
@@ -41,7 +43,7 @@ def google_emulator(*, is_own: bool = False) -> Iterator[str]:
     jar = find_jar()
     if jar is None:
         raise RuntimeError("Google's Pub/Sub emulator is not installed")
-    port = _free_port()
+    port = free_port()
     # Its share of the machine is kept small: it is a witness here, not a competitor.
     command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-jar", str(jar)]
     with tempfile.TemporaryFile() as log:
@@ -74,12 +76,6 @@ def _sdk_roots() -> Iterator[Path]:
         )
         if info.stdout.strip():
             yield Path(info.stdout.strip())
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(process: "subprocess.Popen[bytes]", port: int) -> bool:

@@ -9,13 +9,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from ports import free_port
 
 DURABILITY_OFF = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
@@ -41,7 +42,7 @@ class Cluster:
         self._base = Path(tempfile.mkdtemp(prefix="i3tasks-pg-", dir="/tmp"))
         self._user = _unprivileged(self._base)
         self._environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(self._base)}
-        self.port = _free_port()
+        self.port = free_port()
         self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
         self.start()
 
@@ -102,10 +103,3 @@ def _unprivileged(base: Path) -> dict[str, Any]:
     user = users.get("postgres") or users["nobody"]
     os.chown(base, user.pw_uid, user.pw_gid)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,7 @@ from django.conf import settings
 from django.db import connections
 
 import databases
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+from ports import free_port
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str = "") -> Any:

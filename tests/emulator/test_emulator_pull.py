@@ -78,7 +78,7 @@ def test_a_waiting_pull_is_woken_by_a_publish(pubsub: PubSub) -> None:
     waiting.join(10)
 
     assert arrived
-    assert arrived[0] - published < 1.0
+    assert arrived[0] - published < 5  # one that nobody wakes waits for twenty seconds
 
 
 def test_two_waiting_pulls_share_what_is_published(pubsub: PubSub) -> None:
@@ -100,17 +100,17 @@ def test_an_empty_pull_answers_before_its_caller_gives_up(pubsub: PubSub) -> Non
     path = pubsub.subscription_path("the-subscription")
     started = time.monotonic()
 
-    answer = pubsub.subscriber.pull(subscription=path, max_messages=1, retry=None, timeout=1.5)
+    answer = pubsub.subscriber.pull(subscription=path, max_messages=1, retry=None, timeout=3.0)
 
     assert not answer.received_messages
-    assert 0.3 < time.monotonic() - started < 1.5
+    assert 0.3 < time.monotonic() - started < 3.0
 
 
 def test_a_pull_that_shall_not_wait_does_not(pubsub: PubSub) -> None:
     started = time.monotonic()
 
     assert pubsub.pull_now() == []
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5  # one that waits would wait for nine seconds
 
 
 def test_a_pull_of_a_subscription_that_is_deleted_ends(pubsub: PubSub) -> None:
@@ -150,7 +150,7 @@ def test_a_message_comes_back_when_its_lease_ends_unless_acked_or_prolonged(pubs
 
     again = pubsub.pull_one()
 
-    assert 0.9 < time.monotonic() - shortened < 3
+    assert 0.9 < time.monotonic() - shortened < 6  # its first lease was one of ten seconds
     assert again.message.message_id == left.message.message_id
     assert again.ack_id != left.ack_id
     assert pubsub.pull_now() == []

@@ -162,5 +162,5 @@ def test_a_request_is_abandoned_before_its_lease_ends() -> None:
 
     asked_at, abandoned_at = asyncio.run(scenario())
 
-    assert 0.9 < abandoned_at[0] - asked_at[0] < 1.8
+    assert 0.9 < abandoned_at[0] - asked_at[0] < 5
     assert asked_at[1] >= abandoned_at[0], "never two requests for one message at once"

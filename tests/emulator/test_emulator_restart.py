@@ -1,6 +1,5 @@
 """Stop and start: everything is forgotten, and a client finds its way back."""
 
-import socket
 import threading
 from contextlib import AbstractContextManager
 
@@ -11,11 +10,7 @@ from google.api_core.exceptions import GoogleAPICallError, NotFound, ServiceUnav
 
 from google_emulator import find_jar, google_emulator
 from i3tasks_emulator import EmbeddedPubSub
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+from ports import free_port
 
 
 def publish_into(address: str, project: str) -> None:

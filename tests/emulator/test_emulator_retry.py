@@ -47,7 +47,7 @@ def test_a_refused_message_rests_longer_each_time(pubsub: PubSub) -> None:
         pubsub.nack(received)
         refused = time.monotonic()
         received = pubsub.pull_one()
-        assert rest - 0.02 < time.monotonic() - refused < rest + 1
+        assert rest - 0.02 < time.monotonic() - refused < rest + 5
 
 
 def test_an_expired_message_rests_too(pubsub: PubSub) -> None:

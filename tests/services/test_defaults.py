@@ -10,6 +10,7 @@ import messages
 import processes
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.publishing import declare
+from ports import free_port
 from project import tasks
 
 pytestmark = pytest.mark.waits
@@ -37,7 +38,7 @@ def test_a_killed_workers_task_runs_again_within_ninety_seconds_and_completes_on
 
 @pytest.mark.timeout(300)
 def test_pubsub_away_for_a_minute_loses_nothing(make_stack, override, tmp_path):
-    port = processes.free_port()
+    port = free_port()
     override(PUBSUB_CONFIG={"EMULATOR": True, "HOST": f"127.0.0.1:{port}", "PROJECT_ID": "away"})
     services = make_stack()
     pubsub = services.start("i3tasks_emulator", "--port", str(port))

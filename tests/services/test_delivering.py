@@ -93,10 +93,10 @@ def test_a_failed_try_is_repeated_by_the_beat(embedded_services, tmp_path):
 
 
 def test_a_killed_workers_task_runs_again_and_completes_once(make_stack, embedded_pubsub, tmp_path):
-    services = make_stack(lease=2.0)
+    services = make_stack(lease=3.0)
     first = services.worker()
     services.beat()
-    handle = tasks.write_slowly.delay(str(tmp_path / "file"), "run", 1.0)
+    handle = tasks.write_slowly.delay(str(tmp_path / "file"), "run", 2.0)
     processes.wait_until(lambda: processes.lines(tmp_path / "file"), 20, "the first start")
 
     first.kill()
@@ -108,13 +108,13 @@ def test_a_killed_workers_task_runs_again_and_completes_once(make_stack, embedde
 
 
 def test_a_long_task_keeps_its_lease(make_stack, embedded_pubsub, tmp_path):
-    services = make_stack(lease=1.0)
+    services = make_stack(lease=2.0)
     services.worker()
     services.receiver()
     services.beat()
 
-    pulled = tasks.write_slowly.delay(str(tmp_path / "pull"), "run", 4.0)
-    pushed = tasks.write_slowly.using(queue_name="default").delay(str(tmp_path / "push"), "run", 4.0)
+    pulled = tasks.write_slowly.delay(str(tmp_path / "pull"), "run", 6.0)
+    pushed = tasks.write_slowly.using(queue_name="default").delay(str(tmp_path / "push"), "run", 6.0)
 
     for handle in (pulled, pushed):
         handle.result(timeout=40)
@@ -124,10 +124,10 @@ def test_a_long_task_keeps_its_lease(make_stack, embedded_pubsub, tmp_path):
 def test_a_worker_that_was_stopped_for_longer_than_its_lease_changes_nothing(
     make_stack, embedded_pubsub, tmp_path
 ):
-    services = make_stack(lease=1.0)
+    services = make_stack(lease=2.0)
     sleeper = services.worker()
     services.beat()
-    handle = tasks.write_slowly.delay(str(tmp_path / "file"), "run", 0.5)
+    handle = tasks.write_slowly.delay(str(tmp_path / "file"), "run", 2.0)
     processes.wait_until(lambda: processes.lines(tmp_path / "file"), 20, "the first start")
     sleeper.signal(signal.SIGSTOP)
     services.worker()

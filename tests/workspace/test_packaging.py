@@ -15,6 +15,7 @@ import pytest
 import readme
 
 import processes
+from ports import free_port
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(600)]
 
@@ -64,7 +65,7 @@ class Shop:
 
     def __init__(self, folder: Path, wheels: Path) -> None:
         self.folder = folder
-        self.ports = {port: processes.free_port() for port in ("8085", "8080", "8081")}
+        self.ports = {port: free_port() for port in ("8085", "8080", "8081")}
         self.environment = {
             "PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}",
             "HOME": os.environ.get("HOME", "/"),

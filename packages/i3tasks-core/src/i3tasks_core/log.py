@@ -9,12 +9,12 @@ import logging
 import sys
 import threading
 from types import TracebackType
-from typing import Any
-
-import structlog
-from structlog.typing import EventDict, Processor
+from typing import TYPE_CHECKING, Any
 
 from i3tasks_core import events
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
 
 
 def configure(level: str | None = None, *, readable: bool | None = None) -> None:
@@ -40,6 +40,9 @@ def configure(level: str | None = None, *, readable: bool | None = None) -> None
 
 
 def _handler(readable: bool) -> logging.Handler:
+    # Here: a service that refuses to start, and a project that keeps its own handlers, do without it.
+    import structlog
+
     # default=str: an execution's id is written as it is searched for, not as UUID('…').
     renderer: Processor = structlog.processors.JSONRenderer(default=str)
     if readable:
