@@ -273,7 +273,7 @@ def test_a_project_without_pull_queues_has_no_worker(postgresql, options, i3task
     assert checks.warnings() == []
 
     options(pool={"max_size": 11})
-    assert "a receiver with I3TASKS_THREADS=8 uses 9" in str(checks.warnings()[0])
+    assert "a receiver with I3TASKS_THREADS=8 uses 12" in str(checks.warnings()[0])
 
 
 @pytest.fixture
