@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,9 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
+
+_dice = random.Random()  # noqa: S311 - an id is no secret, and the system's own dice cost a call each
+os.register_at_fork(after_in_child=_dice.seed)
 
 
 def uuid7() -> uuid.UUID:
@@ -20,7 +24,7 @@ def uuid7() -> uuid.UUID:
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = (nanoseconds << 12) // 1_000_000
-    low = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+    low = _dice.getrandbits(62)
     return uuid.UUID(int=milliseconds << 80 | _VERSION_7 | fraction << 64 | _VARIANT | low)
 
 

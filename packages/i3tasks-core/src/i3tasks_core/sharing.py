@@ -53,7 +53,7 @@ class Shared(Generic[T, R]):
     def _put(self, asked: tuple[T, Future[R]]) -> None:
         with self._lock:
             if self._pid != os.getpid():  # threads do not survive a fork
-                self._gatherer = Gatherer(self._handle, most=self._most, rest=0.0, name=self._name)
+                self._gatherer = Gatherer(self._handle, most=self._most, rest=0.001, name=self._name)
                 self._gatherer.start()
                 self._pid = os.getpid()
         self._gatherer.put(asked)

