@@ -230,8 +230,8 @@ def test_a_lease_that_a_waiting_heart_may_lose_is_warned_of(i3tasks, options):
         ({}, None),
         ({"min_size": 2}, 2),
         ({"max_size": 10}, 10),
-        ({"max_size": 14}, None),
-        ({"min_size": 20}, None),
+        ({"max_size": 20}, None),
+        ({"min_size": 21}, None),
         ({"min_size": 1, "max_size": 10}, 10),
         ({"min_size": 20, "max_size": None}, None),
         ({"max_size": "many"}, None),
@@ -248,20 +248,20 @@ def test_a_pool_that_is_too_small_is_warned_of(postgresql, options, pool, size):
         assert told == {}
     else:
         assert (
-            f"['pool'] gives {size} connections, and a worker with I3TASKS_CONCURRENCY=8 uses 14"
+            f"['pool'] gives {size} connections, and a receiver with I3TASKS_THREADS=16 uses 20"
             in (told["W022"])
         )
-        assert 'write {"max_size": 14}' in told["W022"]
+        assert 'write {"max_size": 20}' in told["W022"]
 
 
 def test_a_pool_is_measured_by_what_the_environment_asks_for(postgresql, options, monkeypatch):
-    options(pool={"max_size": 15})
+    options(pool={"max_size": 20})
     assert checks.warnings() == []
 
-    monkeypatch.setenv("I3TASKS_CONCURRENCY", "10")
-    assert "I3TASKS_CONCURRENCY=10 uses 16" in str(checks.warnings()[0])
-    monkeypatch.setenv("I3TASKS_THREADS", "16")
-    assert "a receiver with I3TASKS_THREADS=16 uses 20" in str(checks.warnings()[0])
+    monkeypatch.setenv("I3TASKS_CONCURRENCY", "15")
+    assert "I3TASKS_CONCURRENCY=15 uses 21" in str(checks.warnings()[0])
+    monkeypatch.setenv("I3TASKS_THREADS", "20")
+    assert "a receiver with I3TASKS_THREADS=20 uses 24" in str(checks.warnings()[0])
     monkeypatch.setenv("I3TASKS_CONCURRENCY", "ten")
     monkeypatch.setenv("I3TASKS_THREADS", "")
     assert checks.warnings() == []
@@ -269,11 +269,11 @@ def test_a_pool_is_measured_by_what_the_environment_asks_for(postgresql, options
 
 def test_a_project_without_pull_queues_has_no_worker(postgresql, options, i3tasks):
     i3tasks(other_queues=())
-    options(pool={"max_size": 12})
+    options(pool={"max_size": 20})
     assert checks.warnings() == []
 
-    options(pool={"max_size": 11})
-    assert "a receiver with I3TASKS_THREADS=8 uses 12" in str(checks.warnings()[0])
+    options(pool={"max_size": 19})
+    assert "a receiver with I3TASKS_THREADS=16 uses 20" in str(checks.warnings()[0])
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ OURS = Peer(
     has_push_bulk=True,
     receiver=("i3tasks_receiver",),
     beat=("i3tasks_beat",),
-    remark="worker: 1 process, 8 threads; receiver: gunicorn, 1 process, 8 threads",
+    remark="worker: 1 process, 8 threads; receiver: gunicorn, 1 process, 16 threads",
 )
 OURS_ALONE = replace(
     OURS,

@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from i3tasks_core.config import I3TasksSettings, PullQueue
 from i3tasks_core.problem import Problem
+from i3tasks_django.service import THREADS
 from i3tasks_django.store.database import alias
 
 _OLDEST_SQLITE = (3, 35, 0)
@@ -163,7 +164,7 @@ def _greediest(config: I3TasksSettings) -> tuple[str, str, int, int]:
     """The service whose process uses most connections, the variable that says so, and for what."""
     from i3tasks_django.worker_options import CONCURRENCY
 
-    services = [("receiver", "I3TASKS_THREADS", _number("I3TASKS_THREADS", 8), _BESIDE_REQUESTS)]
+    services = [("receiver", "I3TASKS_THREADS", _number("I3TASKS_THREADS", THREADS), _BESIDE_REQUESTS)]
     if any(isinstance(queue, PullQueue) for queue in config.queues):
         name = "I3TASKS_CONCURRENCY"
         services.append(("worker", name, _number(name, CONCURRENCY), _BESIDE_TASKS))

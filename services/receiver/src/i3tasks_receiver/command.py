@@ -18,7 +18,7 @@ SERVICE = "i3tasks-receiver"
 def serve() -> None:
     """Serve the routes that Pub/Sub calls until SIGTERM or Ctrl+C.
 
-    Reads DJANGO_SETTINGS_MODULE, PORT (8080), I3TASKS_PROCESSES (1), I3TASKS_THREADS (8),
+    Reads DJANGO_SETTINGS_MODULE, PORT (8080), I3TASKS_PROCESSES (1), I3TASKS_THREADS (16),
     I3TASKS_GRACE_SECONDS (8) and I3TASKS_LOG_LEVEL.
     """
     start(SERVICE)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from i3tasks_django.service import environment_number
+from i3tasks_django.service import THREADS, environment_number
 
 
 class Places:
@@ -37,4 +37,4 @@ def places() -> Places:
     Raises:
         CannotStart: ``I3TASKS_THREADS`` is no number.
     """
-    return Places(environment_number("I3TASKS_THREADS", 8, least=1))
+    return Places(environment_number("I3TASKS_THREADS", THREADS, least=1))
