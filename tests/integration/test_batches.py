@@ -265,13 +265,13 @@ class TestPushesThatComeAtOnce:
 
     def test_a_database_that_hangs_keeps_nobody_waiting_for_long(self, monkeypatch):
         go_on = threading.Event()
-        monkeypatch.setattr("i3tasks_django.delivery._CLAIM_PATIENCE", 0.05)
         monkeypatch.setattr("i3tasks_django.delivery.store.claim", lambda *_, **__: go_on.wait(20) and [])
         delivery = SharedDelivery(runtime())
         bells = [messages.envelope_of(tasks.add.delay(1, 2)) for _ in range(2)]
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(delivery.deliver, bells[0])
             wait_until(lambda: delivery._claimed._pid and not delivery._claimed._gatherer._items.qsize())
+            monkeypatch.setattr("i3tasks_django.delivery._CLAIM_PATIENCE", 0.05)
             with pytest.raises(OperationalError, match="has not answered"):
                 delivery.deliver(bells[1])
             go_on.set()

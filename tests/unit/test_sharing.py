@@ -76,9 +76,14 @@ def test_what_has_not_begun_in_time_never_will(bench):
 
 
 def test_what_has_begun_is_waited_for(bench):
-    threading.Timer(0.1, bench.may_go_on.set).start()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(bench.shared, 1, 1.0)
+        wait_until(lambda: bench.batches == [[1]])
+        with pytest.raises(TimeoutError):
+            asked.result(1.5)
+        bench.may_go_on.set()
 
-    assert bench.shared(1, 0.01) == 2
+        assert asked.result(20) == 2
 
 
 def test_a_forked_child_has_a_thread_of_its_own(bench):
