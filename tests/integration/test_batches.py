@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
@@ -276,3 +276,40 @@ class TestPushesThatComeAtOnce:
                 delivery.deliver(bells[1])
             go_on.set()
             assert first.result(20) is Verdict.NOTHING_TO_DO
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+class TestLocks:
+    """On PostgreSQL; SQLite has one writer at a time."""
+
+    def test_what_somebody_has_locked_is_not_waited_for(self):
+        held, free = tasks.add.delay(1, 2), tasks.add.delay(3, 4)
+        locked, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with transaction.atomic():
+                held.cancel()
+                locked.set()
+                go_on.wait(20)
+            connections.close_all()
+
+        with ThreadPoolExecutor(1) as pool:
+            holding = pool.submit(hold)
+            assert locked.wait(20)
+            assert [claim.execution_id for claim in claim_all(held, free)] == [free.id]
+            go_on.set()
+            holding.result(20)
+
+    def test_claims_of_the_same_tries_in_another_order_do_not_deadlock(self, caplog):
+        bells = [messages.envelope_of(tasks.add.delay(number, 0)) for number in range(100)]
+
+        def take(order: list[Envelope]) -> int:
+            try:
+                return len(store.claim(order, lease=timedelta(seconds=60), worker="w"))
+            finally:
+                connections.close_all()
+
+        caplog.clear()
+        with ThreadPoolExecutor(2) as pool:
+            assert sum(pool.map(take, [bells, bells[::-1]])) == 100
+        assert "database_retried" not in caplog.text

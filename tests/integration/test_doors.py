@@ -21,8 +21,10 @@ import databases
 import messages
 from certificate_server import key, token
 from i3tasks_core.states import ExecutionState
+from i3tasks_django.runtime import runtime
 from i3tasks_django.views import places, push
 from i3tasks_django.views.body import MOST_BYTES
+from i3tasks_django.wsgi import receiver_routes
 from project import tasks
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
@@ -431,3 +433,35 @@ class TestTheStatusDoor:
         url = tasks.add.delay(1, 2).status_url()
         monkeypatch.setattr("i3tasks_django.views.status.status_of", away)
         assert client.get(url).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/i3/tasks-push/", "/health/live", "/nowhere"])
+def test_a_type_that_cannot_be_read_is_a_bad_request(path):
+    told = []
+    environ = {
+        "REQUEST_METHOD": "POST", "PATH_INFO": path, "SERVER_NAME": "x", "SERVER_PORT": "80",
+        "CONTENT_TYPE": "application/json; a*=foo'x'%41", "CONTENT_LENGTH": "2",
+        "wsgi.input": BytesIO(b"{}"), "wsgi.url_scheme": "http",
+    }  # fmt: skip
+    body = receiver_routes(runtime().config.queues)(environ, lambda status, _headers: told.append(status))
+
+    assert told == ["400 Bad Request"]
+    assert b"".join(body) == b""
+
+
+def test_a_thousand_parameters_are_a_bad_request(i3tasks):
+    i3tasks(health_token="secret")
+    told = []
+    environ = {
+        "REQUEST_METHOD": "GET", "PATH_INFO": "/i3/tasks-health/", "SERVER_NAME": "x", "SERVER_PORT": "80",
+        "QUERY_STRING": "a&" * 1_200, "wsgi.input": BytesIO(b""), "wsgi.url_scheme": "http",
+    }  # fmt: skip
+    receiver_routes(runtime().config.queues)(environ, lambda status, _headers: told.append(status))
+
+    assert told == ["400 Bad Request"]
+
+
+def test_no_report_of_an_error_shows_a_token(i3tasks):
+    config = i3tasks(health_token="secret-1", beat_token="secret-2", status_token="secret-3").config
+
+    assert "secret" not in repr(config)

@@ -223,7 +223,7 @@ class TestASideBeat:
         beat.start()
         processes.wait_until(lambda: len(passes) > 2, 10)
         beat.stop()
-        beat.join(10)
+        assert beat.ends(10)
 
         assert not beat._thread.is_alive()
         assert "pass_failed" in caplog.text
@@ -236,7 +236,7 @@ class TestASideBeat:
         beat.start()
         processes.wait_until(lambda: messages.states(handle) == ["lost", "pending"], 10)
         beat.stop()
-        beat.join(10)
+        assert beat.ends(10)
 
 
 def test_an_idle_process_asks_the_database_less_than_once_a_second(i3tasks):

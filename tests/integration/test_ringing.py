@@ -177,3 +177,36 @@ def test_a_process_that_ends_at_once_has_rung(database, embedded_pubsub):
     source = DeclaredFirst(runtime(), runtime().queue("heavy"))
     source.declare()
     assert len(source.pull(10, timeout=5.0)) == 1
+
+
+CALL_IN_A_CHILD = """
+import multiprocessing
+import django
+django.setup()
+from project import tasks
+if __name__ == "__main__":
+    child = multiprocessing.get_context("fork").Process(target=lambda: tasks.add_heavy.delay(1, 2))
+    child.start()
+    child.join()
+"""
+
+
+def test_a_child_of_multiprocessing_has_rung_when_it_ends(database, embedded_pubsub):
+    declare()
+    surroundings = {"TEST_PUBSUB": embedded_pubsub.host, "TEST_PROJECT": embedded_pubsub.project_id}
+    environment = databases.environment(database, **surroundings)
+    subprocess.run([sys.executable, "-c", CALL_IN_A_CHILD], env=environment, check=True, timeout=60)
+
+    source = DeclaredFirst(runtime(), runtime().queue("heavy"))
+    source.declare()
+    assert len(source.pull(10, timeout=5.0)) == 1
+
+
+def test_a_mistake_of_ours_does_not_pass_for_having_rung(monkeypatch):
+    def break_down(*_given: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(ringing, "publish", break_down)
+    handle = tasks.add.delay(1, 2)
+
+    assert messages.tries(handle)[0].publish_count == 0

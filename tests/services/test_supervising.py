@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -75,9 +76,11 @@ def test_processes_share_the_work_are_replaced_and_end_together(start):
 
 
 def test_a_process_that_has_begun_enough_tasks_makes_room_for_another(start):
-    start("--processes=2", "--max-tasks=1")
+    worker = start("--processes=2", "--max-tasks=1")
 
     assert len(run_on(4)) >= 4
+    ended = json.loads(worker.says('"worker_exited"'))
+    assert (ended["exit_code"], ended["pause"]) == (0, 0.0)
 
 
 def test_a_single_process_that_takes_too_much_memory_ends_well(start):

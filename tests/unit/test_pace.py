@@ -52,3 +52,12 @@ def test_a_stall_ends_what_was_claimed_ahead_until_tries_are_short_again():
     for _ in range(100):
         pace.saw(0.001)
     assert pace.ahead > 50
+
+
+def test_after_a_stall_nothing_is_claimed_ahead_however_many_threads_there_are():
+    pace = after(*[0.001] * 1_000, concurrency=32)
+    pace.stalled(1.2)
+    assert pace.ahead == 0
+
+    pace.saw(30.0)
+    assert pace.ahead == 0

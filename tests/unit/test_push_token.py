@@ -94,6 +94,12 @@ class TestAToken:
             {"exp": "never"},
             {"exp": {}},
             {"iat": 2**40},
+            {"iss": ["https://accounts.google.com"]},
+            {"iss": {}},
+            {"exp": 10**400},
+            {"exp": 1e308},
+            {"nbf": 2**39},
+            {"nbf": "now"},
         ],
     )
     def test_of_another_issuer_or_time_is_refused(self, verifier, changes):

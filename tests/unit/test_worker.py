@@ -469,13 +469,24 @@ def test_claiming_that_outlasts_the_grace_releases_what_it_got(start):
     bench.delivery.during_admit = lambda: entered.set() or leave.wait(20)
     bench.source.give(1)
     entered.wait(20)
+    threading.Timer(0.1, leave.set).start()
 
-    assert bench.worker.stop(grace=0.05) == 0
-    assert bench.worker.is_alive()
+    assert bench.worker.stop(grace=0.0) == 0
+    assert bench.delivery.released == [1]
+    assert bench.delivery.begun == []
+
+
+def test_claiming_that_does_not_end_is_counted(start, monkeypatch):
+    monkeypatch.setattr(module, "_LAST_CLAIM", 0.05)
+    bench = start()
+    entered, leave = threading.Event(), threading.Event()
+    bench.delivery.during_admit = lambda: entered.set() or leave.wait(20)
+    bench.source.give(1)
+    entered.wait(20)
+
+    assert bench.worker.stop(grace=0.0) == 1
     leave.set()
     wait_until(lambda: bench.delivery.released == [1])
-    wait_until(lambda: not bench.worker.is_alive())
-    assert bench.delivery.begun == []
 
 
 def test_a_pull_that_hangs_does_not_keep_it_from_stopping(start):

@@ -152,16 +152,16 @@ class I3TasksSettings:
     force_sync: bool = False
     default_max_retries: int = 3
     run_queue_create_command_on_startup: bool = True
-    health_token: str | None = None
+    health_token: str | None = field(default=None, repr=False)
     health_window_minutes: int = 60
     health_stuck_minutes: int = 15
     health_failed_threshold: int = 5
     health_pending_age_seconds_threshold: int = 300
-    beat_token: str | None = field(default=None, kw_only=True)
+    beat_token: str | None = field(default=None, kw_only=True, repr=False)
     lease: timedelta = field(default=timedelta(seconds=60), kw_only=True)
     autoclean_older_than: timedelta | None = field(default=None, kw_only=True)
     push_auth: OIDC | None = field(default=None, kw_only=True)
-    status_token: str | None = field(default=None, kw_only=True)
+    status_token: str | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def queues(self) -> tuple[AnyQueue, ...]:

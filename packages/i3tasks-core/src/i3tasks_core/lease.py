@@ -25,8 +25,13 @@ class Heart:
         self._renew = renew
         self._every = every.total_seconds()
         self._held: dict[int, Claim] = {}
-        self._lock = threading.Lock()
         self._pid = 0
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """A child may have been forked while somebody held it."""
+        self._lock = threading.Lock()
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[None]:

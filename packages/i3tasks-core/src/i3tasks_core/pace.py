@@ -28,7 +28,7 @@ class Pace:
     def stalled(self, seconds: float) -> None:
         """Nothing started for so long: whatever came before, tries take at least that now."""
         self._seconds = seconds
-        self._seen_count = 1
+        self._seen_count = 0  # nothing is claimed ahead until a try has ended again
 
     @property
     def ahead(self) -> int:

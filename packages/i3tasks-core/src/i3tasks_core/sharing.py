@@ -27,8 +27,13 @@ class Shared(Generic[T, R]):
     def __init__(self, do: Callable[[list[T]], list[R]], *, most: int, name: str) -> None:
         self._do = do
         self._most, self._name = most, name
-        self._lock = threading.Lock()
         self._pid = 0
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """A child may have been forked while somebody held it."""
+        self._lock = threading.Lock()
 
     def __call__(self, item: T, timeout: float) -> R:
         """Its result.

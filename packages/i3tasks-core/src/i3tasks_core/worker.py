@@ -39,6 +39,10 @@ _CLAIM_PATIENCE = (
 )
 
 
+_LAST_CLAIM = 5.0
+"""Seconds that the end waits for a claim under way, also without grace: a claim takes no longer, or fails."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """What became of a batch of messages: what may run now, and which messages are dealt with."""
@@ -102,6 +106,7 @@ class Worker:
         self._waiting: deque[Claim] = deque()
         self._started_at = time.monotonic()
         self.started_count = 0
+        self._is_admitting = False
         self._running_count = 0
         self._unsettled_count = 0
         self._pace = Pace(concurrency)
@@ -143,6 +148,8 @@ class Worker:
             self._has_work.notify_all()
         if self._puller.is_alive():
             self._puller.join(grace)
+        with self._lock:  # what is being claimed would be nobody's: it is waited for, and handed back
+            self._is_idle.wait_for(lambda: not self._is_admitting, _LAST_CLAIM)
         self._release(self._take_waiting())
         with self._lock:
             self._is_idle.wait_for(lambda: not self._left(), max(0.0, deadline - time.monotonic()))
@@ -152,7 +159,7 @@ class Worker:
         return left
 
     def _left(self) -> int:
-        return self._running_count + self._unsettled_count
+        return self._running_count + self._unsettled_count + self._is_admitting
 
     # --- the puller
 
@@ -189,11 +196,17 @@ class Worker:
         self._stopping.wait(_backoff(failures))
 
     def _take(self, messages: list[Received]) -> None:
-        admission = self._admit(messages)
-        if admission is None:
-            return
-        if not self._begin(admission.claims):
-            self._release(admission.claims)
+        self._is_admitting = True
+        try:
+            admission = self._admit(messages)
+            if admission is None:
+                return
+            if not self._begin(admission.claims):
+                self._release(admission.claims)
+        finally:
+            with self._lock:
+                self._is_admitting = False
+                self._tell()
         # Claimed is committed, so the message has done its work whatever becomes of the task.
         if admission.consumed:
             self._acknowledger.put(admission.consumed)
@@ -261,8 +274,8 @@ class Worker:
         """Wake those who wait for room or for the end; the lock is held."""
         if self._room() > 0:
             self._has_room.notify()
-        if not self._left():
-            self._is_idle.notify()
+        if self._stopping.is_set():
+            self._is_idle.notify_all()
 
     # --- the settler and the acknowledger
 

@@ -14,6 +14,7 @@ from i3tasks_django.maintenance import Cleaner, Pass, maintain
 from i3tasks_django.metrics import Metrics
 from i3tasks_django.publishing import declare_in_background
 from i3tasks_django.runtime import runtime
+from i3tasks_django.service import GRACE, environment_number
 from i3tasks_django.sidecar import serve_health
 from i3tasks_django.signals import StopRequest
 from i3tasks_django.store.database import TRANSIENT, connection, discard_broken
@@ -76,15 +77,20 @@ class Beat:
 
 
 class SideBeat(Beat):
-    """Passes in a thread of their own, for a process that has other work to do.
+    """Passes in a thread of their own, so that no signal has to wait for a database.
 
-    Far fewer than the beat's: they keep a project without one going, and an idle process nearly silent.
+    Beside other work far fewer than the beat's: they keep a project without one going, and an idle process
+    nearly silent.
+
+    Args:
+        periods: the least and the most seconds between two passes.
     """
 
     PERIODS = (5.0, 10.0)
 
-    def __init__(self) -> None:
+    def __init__(self, periods: tuple[float, float] | None = None) -> None:
         super().__init__()
+        self._periods = periods or self.PERIODS
         self._stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._turn_until_stopped, name="i3tasks-side-beat", daemon=True
@@ -97,13 +103,15 @@ class SideBeat(Beat):
         """Begin no further pass."""
         self._stopping.set()
 
-    def join(self, seconds: float) -> None:
-        """Wait at most so long for the pass that is being made."""
-        self._thread.join(seconds)
+    def ends(self, seconds: float) -> bool:
+        """Wait at most so long for the pass that is being made; whether it has ended."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _turn_until_stopped(self) -> None:
         try:
-            self.run(self._stopping.wait, *self.PERIODS)
+            self.run(self._stopping.wait, *self._periods)
         finally:
             connections.close_all()
 
@@ -120,7 +128,7 @@ def run_beat(health_port: int | None) -> int:
     Raises:
         CannotStart: the port is taken.
     """
-    beat = Beat()
+    beat = SideBeat((PERIOD, PERIOD))
     stopping = StopRequest()
     if health_port is not None:
         health_port = serve_health(
@@ -132,8 +140,13 @@ def run_beat(health_port: int | None) -> int:
         )
     declare_in_background()
     events.SERVICE_STARTED(service="beat", detail=f"health_port={health_port}")
-    beat.run(stopping.wait)
-    events.SERVICE_STOPPED(service="beat", running_count=0)
+    beat.start()
+    while not stopping.wait(PERIOD):
+        pass
+    beat.stop()
+    # A pass that waits for a lock must not keep the process: what it writes is written whole or not at all.
+    left_count = 0 if beat.ends(environment_number("I3TASKS_GRACE_SECONDS", GRACE)) else 1
+    events.SERVICE_STOPPED(service="beat", running_count=left_count)
     return 0
 
 

@@ -45,6 +45,13 @@ def database_problems() -> Iterator[Problem]:
             hint="use PostgreSQL 13+ or SQLite: i3tasks needs partial unique constraints, RETURNING and "
             "SKIP LOCKED",
         )
+    if connections[name].settings_dict.get("AUTOCOMMIT") is False:
+        yield Problem(
+            code="E038",
+            field=f"{field}['AUTOCOMMIT']",
+            message="is False",
+            hint="remove it: a claim must be committed before its task runs, and says so to nobody else",
+        )
     yield from _router_problems()
 
 

@@ -14,6 +14,7 @@ from i3tasks_core.config import PullQueue
 from i3tasks_core.errors import PubSubError
 from i3tasks_core.pubsub.subscriber import Received, Subscriber
 from i3tasks_core.worker import LONG_POLL, Worker
+from i3tasks_django import ringing
 from i3tasks_django.beating import SideBeat, pubsub_is_away
 from i3tasks_django.delivery import Delivery
 from i3tasks_django.publishing import declare, declare_in_background
@@ -141,10 +142,11 @@ def run_worker(options: WorkerOptions) -> int:
     left = worker.stop(options.grace)
     events.SERVICE_STOPPED(service="worker", running_count=left)
     if left:
+        ringing.flush(1.0)  # what has ended has its next steps, and nothing rings after the next line
         # Threads cannot be stopped: only the process's end frees their leases for others.
         sys.stdout.flush()
         os._exit(code)
-    beat.join(1.0)  # a pass takes milliseconds; one that hangs must not keep the process
+    beat.ends(1.0)  # a pass takes milliseconds; one that hangs must not keep the process
     return code
 
 

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from multiprocessing.util import Finalize
 
 from django.db import connections, transaction
 
@@ -74,11 +75,16 @@ def flush(timeout: float = PATIENCE) -> bool:
 
 def ring_now(envelopes: Sequence[Envelope]) -> None:
     """Ring in this thread. Raises nothing: what is not heard is left to the relay."""
+    unheard = envelopes
     try:
-        if unheard := _unheard(envelopes):
-            store.postpone([envelope.try_id for envelope in unheard])
-    except Exception as error:  # noqa: BLE001 - the calls are recorded; the relay rings for them
+        unheard = _unheard(envelopes)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must not pass for having rung
         events.PUBLISH_FAILED(queue="", count=len(envelopes), error=repr(error))
+    try:
+        if unheard:
+            store.postpone([envelope.try_id for envelope in unheard])
+    except Exception as error:  # noqa: BLE001 - the calls are recorded; the relay rings for them in a while
+        events.PUBLISH_FAILED(queue="", count=len(unheard), error=repr(error))
 
 
 def _unheard(envelopes: Sequence[Envelope]) -> list[Envelope]:
@@ -126,6 +132,8 @@ class Ringer:
                 return False
             self._is_started = True
             atexit.register(self.flush, EXIT_PATIENCE)
+            # A child of multiprocessing ends without the above.
+            Finalize(None, self.flush, args=(EXIT_PATIENCE,), exitpriority=0)
         return True
 
     def _ring(self, asked: list[Sequence[Envelope]]) -> None:

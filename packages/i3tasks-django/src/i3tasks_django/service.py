@@ -15,6 +15,9 @@ from i3tasks_core import log
 from i3tasks_core.errors import I3TasksError
 from i3tasks_django.origin import describe
 
+GRACE = 8
+"""Seconds for what runs when a service is told to stop: Cloud Run and docker kill ten after SIGTERM."""
+
 THREADS = 16
 """Pushes that a receiver's process runs at a time, where ``I3TASKS_THREADS`` does not say."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from i3tasks_core import events
 from i3tasks_django.metrics import Metrics
+from i3tasks_django.patience import Patience
 from i3tasks_django.service import CannotStart
 from i3tasks_django.views.health import Check, database_answers, health, probe
 from i3tasks_django.wsgi import Routes
@@ -23,12 +26,48 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
+MOST_AT_ONCE = 16
+REQUEST_SECONDS = 10.0
+"""Seconds within which a request must be here: whoever drips is hung up on."""
+
+
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """A thread for each request, and not ever more of them: the service beside it needs its descriptors."""
+
     daemon_threads = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._patience = Patience(REQUEST_SECONDS)
+        self._patience.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            with self._patience.awaiting(request):
+                super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's names
+        """A peer that has gone is no event."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            events.PASS_FAILED(error=repr(error), exc_info=error)
 
 
 class _Handler(WSGIRequestHandler):
     timeout = 10.0  # a peer that says nothing must not keep a thread
+
+    def send_error(self, code: int, *_said: Any, **_options: Any) -> None:
+        """A bare status: the library's own page repeats what the stranger said."""
+        self.wfile.write(f"HTTP/1.0 {int(code)} \r\nContent-Length: 0\r\n\r\n".encode())
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Probes come every few seconds: not a line for each."""

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from i3tasks_core.config import PullQueue
 from i3tasks_core.errors import I3TasksError
 from i3tasks_django.runtime import runtime
-from i3tasks_django.service import HIGHEST_PORT, CannotStart, environment_number
+from i3tasks_django.service import GRACE, HIGHEST_PORT, CannotStart, environment_number
 
 CONCURRENCY = 8
-GRACE = 8
-"""Seconds: Cloud Run and docker stop kill ten seconds after SIGTERM."""
-
 HEALTH_PORT = "I3TASKS_HEALTH_PORT"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest, get_script_name
 from django.http import HttpResponse
 from django.urls import set_script_prefix
@@ -54,13 +55,19 @@ class Routes:
         self._is_draining = True
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        set_script_prefix(get_script_name(environ))
-        request = WSGIRequest(environ)
-        response = self._respond(request)
+        response = self._answer(environ)
         response.headers.setdefault("Content-Length", str(len(response.content)))
         start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
         # HEAD tells how long the body would be; sending it would be read as the next answer's beginning.
-        return [] if request.method == "HEAD" else [response.content]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.content]
+
+    def _answer(self, environ: WSGIEnvironment) -> HttpResponse:
+        try:
+            set_script_prefix(get_script_name(environ))
+            request = WSGIRequest(environ)
+        except (ValueError, LookupError):  # a charset that nobody knows, say
+            return HttpResponse(status=400)
+        return self._respond(request)
 
     def _respond(self, request: WSGIRequest) -> HttpResponse:
         view = self._find(request.path_info)
@@ -70,6 +77,8 @@ class Routes:
             return later()
         try:
             response: HttpResponse = view(request)
+        except SuspiciousOperation:  # a thousand query parameters, say
+            return HttpResponse(status=400)
         except Exception as error:  # noqa: BLE001 - the caller gets a status, the log gets the reason
             events.PASS_FAILED(error=repr(error), exc_info=error)
             return HttpResponse(status=500)

@@ -10,8 +10,8 @@ from gunicorn import util
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
+from i3tasks_django.patience import Patience
 from i3tasks_django.views.body import MOST_BYTES
-from i3tasks_receiver.patience import Patience
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

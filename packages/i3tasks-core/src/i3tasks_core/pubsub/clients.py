@@ -46,7 +46,12 @@ class Clients:
     def __init__(self, config: PubSubConfig) -> None:
         self.config = config
         self._made: dict[tuple[int, str], Any] = {}
-        self._lock = threading.RLock()  # making a method makes its client
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """A child may be forked while somebody holds it. Reentrant: making a method makes its client."""
+        self._lock = threading.RLock()
 
     def publisher(self) -> Any:
         """The generated ``PublisherClient``: one call, one answer, no threads of its own."""

@@ -23,6 +23,7 @@ LONGEST_TOKEN = 4096
 
 _ISSUERS = frozenset({"accounts.google.com", "https://accounts.google.com"})
 _ALGORITHM = "RS256"
+_LAST_MOMENT = 1 << 40
 _SKEW_SECONDS = 10
 _MOST_REMEMBERED = 1000
 
@@ -78,8 +79,12 @@ class TokenVerifier:
             )
         except Exception as error:  # a stranger's bytes raise more than the library lists
             raise TokenRefused("the token's signature or time is wrong") from error
-        if claims.get("iss") not in _ISSUERS:
+        if str(claims.get("iss")) not in _ISSUERS:
             raise TokenRefused("the token's issuer is not Google")
+        if not _is_moment(claims["exp"]) or not _is_moment(claims.get("nbf", 0)):
+            raise TokenRefused("the token's times cannot be read")
+        if claims.get("nbf", 0) > self._clock() + _SKEW_SECONDS:
+            raise TokenRefused("the token is not valid yet")
         return claims
 
     def _admit(self, claims: Mapping[str, Any]) -> None:
@@ -98,6 +103,11 @@ class TokenVerifier:
             self._remembered[digest] = expires_at
             if len(self._remembered) > _MOST_REMEMBERED:
                 self._remembered.popitem(last=False)
+
+
+def _is_moment(value: Any) -> bool:
+    """Whole seconds since 1970, as Google writes them."""
+    return type(value) is int and 0 <= value < _LAST_MOMENT
 
 
 def _key_id(token: str) -> str:

@@ -17,6 +17,7 @@ from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
 from i3tasks_django.store.database import (
     alias,
     as_uuid,
+    connection,
     dialect,
     locked,
     parts,
@@ -128,7 +129,9 @@ class _Tree:
         """Groups take no further members from now on, and wait for none that was never called."""
         marked: set[UUID] = set()
         words = dialect()
-        for part in parts(self._groups):
+        # The newest first, as the flow counts them: an inner group before the one it is a member of.
+        for part in reversed(list(parts(self._groups))):
+            _lock_newest_first(part)
             sql = _MARK.format(now=words.now, ids=placeholders(len(part)))
             for pk, missing_count in rows(sql, [words.uuid(pk) for pk in part]):
                 marked.add(as_uuid(pk))
@@ -142,6 +145,12 @@ UPDATE i3tasks_django_taskgroup SET cancel_requested_at = {now}
 WHERE id IN ({ids}) AND cancel_requested_at IS NULL AND finished_at IS NULL
 RETURNING id, total_count - member_count
 """
+
+
+def _lock_newest_first(groups: Collection[UUID]) -> None:
+    if connection().vendor == "postgresql":
+        found = TaskGroup.objects.using(alias()).filter(pk__in=groups).order_by("-pk")
+        list(found.select_for_update().values_list("pk"))
 
 
 def _cancel_pending_tries(executions: Collection[UUID]) -> list[UUID]:
@@ -158,8 +167,9 @@ def _cancel_pending_tries(executions: Collection[UUID]) -> list[UUID]:
 
 def _tell_running(executions: Collection[UUID]) -> list[UUID]:
     pending = TaskExecution.objects.using(alias()).filter(pk__in=executions, state=ExecutionState.PENDING)
-    pending.update(cancel_requested_at=Now())
-    return list(pending.values_list("pk", flat=True))
+    found = list(locked(pending).values_list("pk", flat=True))
+    pending.filter(pk__in=found).update(cancel_requested_at=Now())
+    return found
 
 
 def _pks(stage: type[TaskExecution | TaskGroup], found: Q) -> list[UUID]:

@@ -8,7 +8,14 @@ from typing import Any
 
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
-from i3tasks_django.store.database import as_datetime, as_json, as_uuid, dialect, resilient, rows
+from i3tasks_django.store.database import (
+    as_datetime,
+    as_json,
+    as_uuid,
+    dialect,
+    resilient,
+    rows,
+)
 from i3tasks_django.store.given import given, parameter
 
 UNREGISTERED_PATIENCE = timedelta(minutes=15)
@@ -33,9 +40,10 @@ def claim(bells: Sequence[Envelope], *, lease: timedelta, worker: str, patience:
         later=words.later,
         claimed=CLAIMED.format(words=words),
         given=given(try_id="bigint", execution_id="uuid"),
+        free=words.skip_locked.replace("UPDATE", "UPDATE OF free"),
     )
     named = parameter({"try_id": bell.try_id, "execution_id": bell.execution_id} for bell in bells)
-    params = [lease.total_seconds(), worker, named, -UNREGISTERED_PATIENCE.total_seconds()]
+    params = [named, lease.total_seconds(), worker, -UNREGISTERED_PATIENCE.total_seconds()]
     return [
         as_claim(row, is_overdue=bool(is_overdue))
         for *row, is_overdue in resilient("claim", lambda: rows(sql, params), patience)
@@ -45,11 +53,18 @@ def claim(bells: Sequence[Envelope], *, lease: timedelta, worker: str, patience:
 # The guard stands in the outer WHERE: through a sub-select two claimers could both win, because
 # READ COMMITTED re-checks only the outer condition after waiting for a row. The execution's id is asked for
 # because a try's number alone is also some other try's in another database that shares the secret.
+# What somebody has locked is left to him, who claims it, cancels it or rings for it: to wait would keep
+# everybody else's tries. Locks are taken in the order of ids: two that claim the same must not deadlock.
 _SQL = """
+WITH named AS MATERIALIZED (
+    SELECT try_id, execution_id FROM {given}
+    JOIN i3tasks_django_taskexecutiontry AS free ON free.id = try_id
+    WHERE free.state = 'pending' ORDER BY try_id {free}
+)
 UPDATE i3tasks_django_taskexecutiontry AS attempt
 SET state = 'running', fence = fence + 1, lease_until = {later}, started_at = {now}, worker = %s
-FROM {given}
-WHERE attempt.id = given.try_id AND task_execution_id = given.execution_id
+FROM named
+WHERE attempt.id = named.try_id AND task_execution_id = named.execution_id
     AND state = 'pending' AND (run_after IS NULL OR run_after <= {now})
 RETURNING {claimed}, COALESCE(run_after, asked_at) < {later}
 """

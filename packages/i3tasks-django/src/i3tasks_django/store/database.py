@@ -214,9 +214,9 @@ def _attempt(action: Callable[[], T], is_passing: Callable[[BaseException], bool
     return Retrying(retry=passes, reraise=True, **how)(again)
 
 
-def locked(tries: QuerySet[TaskExecutionTry]) -> QuerySet[TaskExecutionTry]:
+def locked(found: QuerySet[Row]) -> QuerySet[Row]:
     """The same rows, each locked in the order of ids."""
-    ordered = tries.order_by("pk")
+    ordered = found.order_by("pk")
     return ordered.select_for_update() if connection().vendor == "postgresql" else ordered
 
 

@@ -38,7 +38,7 @@ def end_executions(ends: Mapping[UUID, ExecutionState]) -> list[Ended]:
     each other at every isolation level, and a cancelled call gets no further try.
     """
     sql = _SQL.format(now=dialect().now, given=given(execution_id="uuid", ended="text"))
-    wanted = parameter({"execution_id": pk, "ended": state} for pk, state in ends.items())
+    wanted = parameter({"execution_id": pk, "ended": state} for pk, state in sorted(ends.items()))
     return [
         Ended(id=as_uuid(pk), state=state, chain=as_json(chain), is_cancelled=bool(is_cancelled))
         for pk, state, chain, is_cancelled in rows(sql, [wanted])

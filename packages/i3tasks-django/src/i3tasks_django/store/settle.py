@@ -57,6 +57,8 @@ def settle(finishes: Sequence[Finish], patience: float) -> Settlement:
         finishes: each of another try.
         patience: seconds to go on trying while the database is away; well below the lease.
     """
+    # In the order of ids, as everybody locks them.
+    finishes = sorted(finishes, key=lambda finish: finish.claim.try_id)
 
     def write() -> Settlement:
         with transaction.atomic(using=alias(), durable=True):

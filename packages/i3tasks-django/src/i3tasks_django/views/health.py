@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,11 +43,14 @@ class _Kept:
 
     def __init__(self) -> None:
         self._last: tuple[Runtime, float, dict[str, Any]] | None = None
+        self._lock = threading.Lock()
 
     def report(self, current: Runtime) -> dict[str, Any]:
-        last = self._last
-        if last is None or last[0] is not current or time.monotonic() - last[1] > KEPT_SECONDS:
-            self._last = last = (current, time.monotonic(), report(current.config))
+        with self._lock:  # who asks while one is made gets that one, however long it takes
+            last = self._last
+            if last is None or last[0] is not current or time.monotonic() - last[1] > KEPT_SECONDS:
+                found = report(current.config)
+                self._last = last = (current, time.monotonic(), found)
         return last[2]
 
     def forget(self) -> None:
