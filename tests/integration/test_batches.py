@@ -24,7 +24,6 @@ from i3tasks_django.maintenance import rescue_lost
 from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry, TaskGroup
 from i3tasks_django.runtime import runtime
 from project import tasks
-from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
@@ -264,13 +263,19 @@ class TestPushesThatComeAtOnce:
             self.deliver(messages.envelope_of(handle))
 
     def test_a_database_that_hangs_keeps_nobody_waiting_for_long(self, monkeypatch):
-        go_on = threading.Event()
-        monkeypatch.setattr("i3tasks_django.delivery.store.claim", lambda *_, **__: go_on.wait(20) and [])
+        began, go_on = threading.Event(), threading.Event()
+
+        def hang(*_args: object, **_options: object) -> list[Claim]:
+            began.set()
+            go_on.wait(20)
+            return []
+
+        monkeypatch.setattr("i3tasks_django.delivery.store.claim", hang)
         delivery = SharedDelivery(runtime())
         bells = [messages.envelope_of(tasks.add.delay(1, 2)) for _ in range(2)]
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(delivery.deliver, bells[0])
-            wait_until(lambda: delivery._claimed._pid and not delivery._claimed._gatherer._items.qsize())
+            assert began.wait(20)
             monkeypatch.setattr("i3tasks_django.delivery._CLAIM_PATIENCE", 0.05)
             with pytest.raises(OperationalError, match="has not answered"):
                 delivery.deliver(bells[1])
