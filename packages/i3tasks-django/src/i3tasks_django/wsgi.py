@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest, get_script_name
 from django.http import HttpResponse
 from django.urls import set_script_prefix
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 View = Callable[..., Any]
 _UUID = re.compile(UUIDConverter.regex)
+
+_REFUSALS = (BadRequest, SuspiciousOperation)
+"""What Django raises where it answers 400."""
 
 _RINGING: tuple[View, ...] = (push, beat)
 """What may leave doorbells to ring, and a server that scales to zero takes the processor away afterwards."""
@@ -65,7 +68,7 @@ class Routes:
         try:
             set_script_prefix(get_script_name(environ))
             request = WSGIRequest(environ)
-        except (ValueError, LookupError):  # a charset that nobody knows, say
+        except (ValueError, LookupError, *_REFUSALS):  # a charset that nobody knows, say
             return HttpResponse(status=400)
         return self._respond(request)
 
@@ -77,7 +80,7 @@ class Routes:
             return later()
         try:
             response: HttpResponse = view(request)
-        except SuspiciousOperation:  # a thousand query parameters, say
+        except _REFUSALS:  # a thousand query parameters, say
             return HttpResponse(status=400)
         except Exception as error:  # noqa: BLE001 - the caller gets a status, the log gets the reason
             events.PASS_FAILED(error=repr(error), exc_info=error)
