@@ -16,6 +16,7 @@ from django.db import transaction
 
 import databases
 import messages
+from i3tasks_core.config import PubSubConfig
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.errors import PubSubUnavailable
 from i3tasks_core.identifiers import uuid7
@@ -160,6 +161,18 @@ def test_a_forked_child_rings_for_its_own_calls_only(ringer, slow_pubsub):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def count_of_bells(script: str, database: databases.Database, pubsub: PubSubConfig) -> int:
+    """How many bells have rung when a process of its own has run the script."""
+    declare()
+    surroundings = {"TEST_PUBSUB": pubsub.host, "TEST_PROJECT": pubsub.project_id}
+    environment = databases.environment(database, **surroundings)
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+
+    source = DeclaredFirst(runtime(), runtime().queue("heavy"))
+    source.declare()
+    return len(source.pull(10, timeout=5.0))
+
+
 CALL_AND_LEAVE = """
 import django
 django.setup()
@@ -169,14 +182,7 @@ tasks.add_heavy.delay(1, 2)
 
 
 def test_a_process_that_ends_at_once_has_rung(database, embedded_pubsub):
-    declare()
-    surroundings = {"TEST_PUBSUB": embedded_pubsub.host, "TEST_PROJECT": embedded_pubsub.project_id}
-    environment = databases.environment(database, **surroundings)
-    subprocess.run([sys.executable, "-c", CALL_AND_LEAVE], env=environment, check=True, timeout=60)
-
-    source = DeclaredFirst(runtime(), runtime().queue("heavy"))
-    source.declare()
-    assert len(source.pull(10, timeout=5.0)) == 1
+    assert count_of_bells(CALL_AND_LEAVE, database, embedded_pubsub) == 1
 
 
 CALL_IN_A_CHILD = """
@@ -192,14 +198,7 @@ if __name__ == "__main__":
 
 
 def test_a_child_of_multiprocessing_has_rung_when_it_ends(database, embedded_pubsub):
-    declare()
-    surroundings = {"TEST_PUBSUB": embedded_pubsub.host, "TEST_PROJECT": embedded_pubsub.project_id}
-    environment = databases.environment(database, **surroundings)
-    subprocess.run([sys.executable, "-c", CALL_IN_A_CHILD], env=environment, check=True, timeout=60)
-
-    source = DeclaredFirst(runtime(), runtime().queue("heavy"))
-    source.declare()
-    assert len(source.pull(10, timeout=5.0)) == 1
+    assert count_of_bells(CALL_IN_A_CHILD, database, embedded_pubsub) == 1
 
 
 def test_a_mistake_of_ours_does_not_pass_for_having_rung(monkeypatch):

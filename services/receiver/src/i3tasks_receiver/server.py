@@ -10,7 +10,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from i3tasks_core import events
-from i3tasks_django.service import HIGHEST_PORT, THREADS, CannotStart, environment_number
+from i3tasks_django.service import GRACE, HIGHEST_PORT, THREADS, CannotStart, environment_number
 from i3tasks_receiver.worker import Worker
 
 _HOST = "0.0.0.0"  # noqa: S104 - a container's port is published from outside
@@ -58,7 +58,7 @@ def options() -> dict[str, Any]:
         "worker_class": Worker,
         "workers": environment_number("I3TASKS_PROCESSES", 1, least=1),
         "threads": environment_number("I3TASKS_THREADS", THREADS, least=1),
-        "graceful_timeout": environment_number("I3TASKS_GRACE_SECONDS", 8),
+        "graceful_timeout": environment_number("I3TASKS_GRACE_SECONDS", GRACE),
         "timeout": 0,  # a push task may take its 570 s, and a heartbeat of ours watches it
         "keepalive": 75,  # Pub/Sub keeps its connections
         "control_socket_disable": True,

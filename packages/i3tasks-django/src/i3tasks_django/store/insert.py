@@ -68,10 +68,28 @@ def _write(executions: Sequence[NewExecution]) -> Iterable[tuple[int, Any]]:
     return _insert_one(executions[0]) if len(executions) == 1 else _insert_postgresql(executions)
 
 
+def _tries(source: str) -> str:
+    """The statement that writes a first try for each row of a table with ``id`` and ``due``."""
+    return _TRIES.format(later=dialect().later, source=source)
+
+
+_TRIES = """
+INSERT INTO i3tasks_django_taskexecutiontry (
+    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
+    error_class, error_message, traceback)
+SELECT id, 1, 'pending', due, COALESCE(due, {later}),
+    CASE WHEN due IS NULL THEN 1 ELSE 0 END, 0, '', '', '', ''
+FROM {source}
+RETURNING id, task_execution_id
+"""
+
+
 def _insert_postgresql(executions: Sequence[NewExecution]) -> Iterator[tuple[int, UUID]]:
     texts = (json.dumps(_as_json(new)) for new in executions)
     for batch in _batches(texts):
-        yield from rows(_POSTGRESQL, [f"[{','.join(batch)}]", FIRST_DISTANCE.total_seconds()])
+        yield from rows(
+            _POSTGRESQL + _tries("given"), [f"[{','.join(batch)}]", FIRST_DISTANCE.total_seconds()]
+        )
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -131,13 +149,6 @@ WITH given AS MATERIALIZED (
         failure, chained_from, joins_group, task_group, member_number
     FROM given
 )
-INSERT INTO i3tasks_django_taskexecutiontry (
-    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
-    error_class, error_message, traceback)
-SELECT id, 1, 'pending', due, COALESCE(due, STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'),
-    CASE WHEN due IS NULL THEN 1 ELSE 0 END, 0, '', '', '', ''
-FROM given
-RETURNING id, task_execution_id
 """
 
 
@@ -147,7 +158,7 @@ def _insert_one(new: NewExecution) -> list[tuple[int, UUID]]:
     delay = call.run_after.total_seconds() if isinstance(call.run_after, timedelta) else None
     moment = call.run_after if isinstance(call.run_after, datetime) else None
     return rows(
-        _POSTGRESQL_ONE,
+        _POSTGRESQL_ONE + _tries("execution"),
         [
             new.id, call.task_path, call.task_name, json.dumps(call.args), json.dumps(call.kwargs),
             call.queue_name, call.max_retries, json.dumps(new.chain), origin.after_failure,
@@ -166,13 +177,6 @@ WITH execution AS (
     RETURNING id, COALESCE(
         %s::timestamptz, STATEMENT_TIMESTAMP() + %s::double precision * INTERVAL '1 second') AS due
 )
-INSERT INTO i3tasks_django_taskexecutiontry (
-    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
-    error_class, error_message, traceback)
-SELECT id, 1, 'pending', due, COALESCE(due, STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'),
-    CASE WHEN due IS NULL THEN 1 ELSE 0 END, 0, '', '', '', ''
-FROM execution
-RETURNING id, task_execution_id
 """
 
 
@@ -181,8 +185,8 @@ def _insert_sqlite(executions: Sequence[NewExecution]) -> list[tuple[int, str]]:
         return []
     with connection().cursor() as cursor:
         cursor.executemany(_SQLITE_EXECUTIONS, [_as_row(new) for new in executions])
-    later = dialect().later
-    sql = _SQLITE_TRIES.format(later=later, delayed=later.replace("%s", "JSON_EXTRACT(value, '$.delay')"))
+    delayed = dialect().later.replace("%s", "JSON_EXTRACT(value, '$.delay')")
+    sql = _tries(_SQLITE_TRIES.format(delayed=delayed))
     return rows(sql, [FIRST_DISTANCE.total_seconds(), json.dumps([_due(new) for new in executions])])
 
 
@@ -223,15 +227,7 @@ INSERT INTO i3tasks_django_taskexecution (
 VALUES (%s, %s, %s, %s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s)
 """
 
-_SQLITE_TRIES = """
-INSERT INTO i3tasks_django_taskexecutiontry (
-    task_execution_id, try_number, state, run_after, next_publish_at, publish_count, fence, worker,
-    error_class, error_message, traceback)
-SELECT id, 1, 'pending', due, COALESCE(due, {later}),
-    CASE WHEN due IS NULL THEN 1 ELSE 0 END, 0, '', '', '', ''
-FROM (
+_SQLITE_TRIES = """(
     SELECT JSON_EXTRACT(value, '$.id') AS id, COALESCE(JSON_EXTRACT(value, '$.moment'), {delayed}) AS due
     FROM JSON_EACH(%s)
-)
-RETURNING id, task_execution_id
-"""
+)"""
