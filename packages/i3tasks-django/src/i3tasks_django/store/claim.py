@@ -8,10 +8,12 @@ from typing import Any
 
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
+from i3tasks_core.states import TryState
 from i3tasks_django.store.database import (
     as_datetime,
     as_json,
     as_uuid,
+    by_id,
     dialect,
     resilient,
     rows,
@@ -39,6 +41,7 @@ def claim(bells: Sequence[Envelope], *, lease: timedelta, worker: str, patience:
         now=words.now,
         later=words.later,
         claimed=CLAIMED.format(words=words),
+        is_pending=by_id(TryState.PENDING),
         given=given(try_id="bigint", execution_id="uuid"),
         free=words.skip_locked.replace("UPDATE", "UPDATE OF free"),
     )
@@ -59,13 +62,13 @@ _SQL = """
 WITH named AS MATERIALIZED (
     SELECT try_id, execution_id FROM {given}
     JOIN i3tasks_django_taskexecutiontry AS free ON free.id = try_id
-    WHERE free.state = 'pending' ORDER BY try_id {free}
+    WHERE {is_pending} ORDER BY try_id {free}
 )
 UPDATE i3tasks_django_taskexecutiontry AS attempt
 SET state = 'running', fence = fence + 1, lease_until = {later}, started_at = {now}, worker = %s
 FROM named
 WHERE attempt.id = named.try_id AND task_execution_id = named.execution_id
-    AND state = 'pending' AND (run_after IS NULL OR run_after <= {now})
+    AND {is_pending} AND (run_after IS NULL OR run_after <= {now})
 RETURNING {claimed}, COALESCE(run_after, asked_at) < {later}
 """
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce, Now
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecutionTry
-from i3tasks_django.store.database import alias, as_datetime, as_uuid, dialect, resilient, rows
+from i3tasks_django.store.database import alias, as_datetime, as_uuid, by_id, dialect, resilient, rows
 
 OVERTAKEN_BY = timedelta(seconds=15)
 RECENT = timedelta(seconds=30)
@@ -70,7 +70,10 @@ def ring_again(queue_name: str) -> None:
 def _reserve(limit: int) -> list[_Due]:
     words = dialect()
     sql = _SQL.format(
-        now=words.now, distant=words.later.replace("%s", _DISTANCE), skip_locked=words.skip_locked
+        now=words.now,
+        distant=words.later.replace("%s", _DISTANCE),
+        skip_locked=words.skip_locked,
+        is_pending=by_id(TryState.PENDING),
     )
     found = rows(sql, [limit])  # one statement, and so a transaction of its own
     return [
@@ -100,7 +103,7 @@ WITH due AS MATERIALIZED (
 )
 UPDATE i3tasks_django_taskexecutiontry
 SET next_publish_at = {distant}, publish_count = publish_count + 1
-WHERE id IN (SELECT id FROM due) AND state = 'pending'
+WHERE id IN (SELECT id FROM due) AND {is_pending}
 RETURNING id, task_execution_id, COALESCE(run_after, asked_at), publish_count,
     (SELECT queue_name FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id)
 """

@@ -9,10 +9,10 @@ from uuid import UUID
 from django.db import transaction
 
 from i3tasks_core.claim import Claim
-from i3tasks_core.states import ExecutionState
+from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_django.models import TaskExecution
 from i3tasks_django.store.cancel import cancel
-from i3tasks_django.store.database import alias, dialect, resilient, rows
+from i3tasks_django.store.database import alias, by_id, dialect, resilient, rows
 from i3tasks_django.store.given import given, parameter
 from i3tasks_django.store.relay import postpone
 
@@ -42,7 +42,11 @@ def _give_back(claims: Sequence[Claim], delay: timedelta, patience: float) -> No
 
 
 def _make_pending(claims: Sequence[Claim], delay: timedelta) -> None:
-    sql = _SQL.format(later=dialect().later, given=given(try_id="bigint", held="integer"))
+    sql = _SQL.format(
+        later=dialect().later,
+        is_running=by_id(TryState.RUNNING),
+        given=given(try_id="bigint", held="integer"),
+    )
     mine = parameter({"try_id": claim.try_id, "held": claim.fence} for claim in claims)
     rows(sql, [delay.total_seconds(), mine])
 
@@ -52,7 +56,7 @@ UPDATE i3tasks_django_taskexecutiontry AS attempt
 SET state = 'pending', lease_until = NULL, started_at = NULL, worker = '', next_publish_at = {later},
     publish_count = 0
 FROM {given}
-WHERE attempt.id = given.try_id AND state = 'running' AND fence = held
+WHERE attempt.id = given.try_id AND {is_running} AND fence = held
 RETURNING id
 """
 

@@ -12,7 +12,7 @@ from i3tasks_core.finish import Finish
 from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.claim import CLAIMED, as_claim
-from i3tasks_django.store.database import alias, dialect, free_of_locks, resilient, rows
+from i3tasks_django.store.database import alias, by_id, dialect, free_of_locks, resilient, rows
 from i3tasks_django.store.given import given, parameter
 from i3tasks_django.store.settle import STALE, Settlement, end_tried
 
@@ -56,7 +56,12 @@ def _rescue(try_ids: Sequence[int]) -> Settlement:
     if not free:
         return STALE
     words, error = dialect(), outcome.LOST
-    sql = _SQL.format(now=words.now, given=given(try_id="bigint"), claimed=CLAIMED.format(words=words))
+    sql = _SQL.format(
+        now=words.now,
+        is_running=by_id(TryState.RUNNING),
+        given=given(try_id="bigint"),
+        claimed=CLAIMED.format(words=words),
+    )
     params = [error.error_class, error.message, parameter({"try_id": pk} for pk in free)]
     claims = [as_claim(row) for row in rows(sql, params)]
     finishes = [Finish(claim, outcome.lost(has_retries_left=claim.has_retries_left)) for claim in claims]
@@ -67,6 +72,6 @@ _SQL = """
 UPDATE i3tasks_django_taskexecutiontry AS attempt
 SET state = 'lost', finished_at = {now}, lease_until = NULL, error_class = %s, error_message = %s
 FROM {given}
-WHERE attempt.id = given.try_id AND state = 'running' AND lease_until < {now}
+WHERE attempt.id = given.try_id AND {is_running} AND lease_until < {now}
 RETURNING {claimed}
 """

@@ -14,7 +14,7 @@ from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_core.steps import load
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.create import NextTry, add_tries
-from i3tasks_django.store.database import alias, dialect, resilient, rows
+from i3tasks_django.store.database import alias, by_id, dialect, resilient, rows
 from i3tasks_django.store.end import end_executions, silence
 from i3tasks_django.store.flow import Flow
 from i3tasks_django.store.given import given, parameter
@@ -136,6 +136,7 @@ def _next_try(finish: Finish) -> NextTry:
 def _end_tries(finishes: Sequence[Finish]) -> set[int]:
     sql = _END.format(
         now=dialect().now,
+        is_running=by_id(TryState.RUNNING),
         given=given(
             try_id="bigint", held="integer", ended="text", error="text", message="text", frames="text"
         ),
@@ -160,7 +161,7 @@ UPDATE i3tasks_django_taskexecutiontry AS attempt
 SET state = ended, finished_at = {now}, lease_until = NULL, error_class = COALESCE(error, ''),
     error_message = COALESCE(message, ''), traceback = COALESCE(frames, '')
 FROM {given}
-WHERE attempt.id = given.try_id AND state = 'running' AND fence = held
+WHERE attempt.id = given.try_id AND {is_running} AND fence = held
 RETURNING id
 """
 
