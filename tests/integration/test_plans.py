@@ -26,8 +26,8 @@ HISTORY = (
     INSERT INTO i3tasks_django_taskexecution
         (id, task_path, task_name, task_args, task_kwargs, queue_name, state, max_retries, chain,
          after_failure, created_at, finished_at)
-    SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), 'project.tasks', 'add', '[]', '{}', 'default', 'success', 3,
-        '[]', false, now(), now()
+    SELECT CAST(lpad(to_hex(n), 32, '0') AS uuid), 'project.tasks', 'add', '[]', '{}', 'default', 'success',
+        3, '[]', false, now(), now()
     FROM generate_series(1, 20000) AS n
     """,
     """
