@@ -42,7 +42,7 @@ def claim(bells: Sequence[Envelope], *, lease: timedelta, worker: str, patience:
         later=words.later,
         claimed=CLAIMED.format(words=words),
         is_pending=by_id(TryState.PENDING),
-        given=given(try_id="bigint", execution_id="uuid"),
+        given=given(len(bells), try_id="bigint", execution_id="uuid"),
         free=words.skip_locked.replace("UPDATE", "UPDATE OF free"),
     )
     named = parameter({"try_id": bell.try_id, "execution_id": bell.execution_id} for bell in bells)

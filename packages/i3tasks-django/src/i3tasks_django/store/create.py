@@ -85,7 +85,7 @@ def add_tries(wanted: Sequence[NextTry]) -> list[Envelope]:
     sql = _SQL.format(
         later=later,
         delayed=later.replace("%s", "delay"),
-        given=given(execution_id="uuid", number="integer", delay="double precision"),
+        given=given(len(wanted), execution_id="uuid", number="integer", delay="double precision"),
     )
     params = [FIRST_DISTANCE.total_seconds(), parameter(map(_as_row, wanted))]
     try_ids = {as_uuid(execution_id): try_id for try_id, execution_id in rows(sql, params)}

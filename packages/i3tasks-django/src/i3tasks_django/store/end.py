@@ -37,7 +37,7 @@ def end_executions(ends: Mapping[UUID, ExecutionState]) -> list[Ended]:
     somebody has cancelled it. Even then its row is written: so this and a cancel() of the same call wait for
     each other at every isolation level, and a cancelled call gets no further try.
     """
-    sql = _SQL.format(now=dialect().now, given=given(execution_id="uuid", ended="text"))
+    sql = _SQL.format(now=dialect().now, given=given(len(ends), execution_id="uuid", ended="text"))
     wanted = parameter({"execution_id": pk, "ended": state} for pk, state in sorted(ends.items()))
     return [
         Ended(id=as_uuid(pk), state=state, chain=as_json(chain), is_cancelled=bool(is_cancelled))

@@ -45,7 +45,7 @@ def _make_pending(claims: Sequence[Claim], delay: timedelta) -> None:
     sql = _SQL.format(
         later=dialect().later,
         is_running=by_id(TryState.RUNNING),
-        given=given(try_id="bigint", held="integer"),
+        given=given(len(claims), try_id="bigint", held="integer"),
     )
     mine = parameter({"try_id": claim.try_id, "held": claim.fence} for claim in claims)
     rows(sql, [delay.total_seconds(), mine])

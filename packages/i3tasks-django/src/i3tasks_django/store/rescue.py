@@ -59,7 +59,7 @@ def _rescue(try_ids: Sequence[int]) -> Settlement:
     sql = _SQL.format(
         now=words.now,
         is_running=by_id(TryState.RUNNING),
-        given=given(try_id="bigint"),
+        given=given(len(free), try_id="bigint"),
         claimed=CLAIMED.format(words=words),
     )
     params = [error.error_class, error.message, parameter({"try_id": pk} for pk in free)]

@@ -138,7 +138,13 @@ def _end_tries(finishes: Sequence[Finish]) -> set[int]:
         now=dialect().now,
         is_running=by_id(TryState.RUNNING),
         given=given(
-            try_id="bigint", held="integer", ended="text", error="text", message="text", frames="text"
+            len(finishes),
+            try_id="bigint",
+            held="integer",
+            ended="text",
+            error="text",
+            message="text",
+            frames="text",
         ),
     )
     return {try_id for (try_id,) in rows(sql, [parameter(map(_as_row, finishes))])}
@@ -174,7 +180,7 @@ def _save_results(finishes: Sequence[Finish]) -> None:
     ]
     if results:
         sql = _RESULTS.format(
-            value=dialect().json_of.format("value"), given=given(try_id="bigint", value="text")
+            value=dialect().json_of.format("value"), given=given(len(results), try_id="bigint", value="text")
         )
         rows(sql, [parameter(results)])
 
