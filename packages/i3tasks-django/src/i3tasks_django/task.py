@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from datetime import datetime, timedelta
@@ -52,6 +53,7 @@ class Task(Generic[P, R]):
         self._run_after = run_after
         self._queue_name = queue_name or definition.queue_name
         self._signature = _public_signature(func, bind=definition.bind)
+        self._places = _places(self._signature)
         self.definition = definition
         self.on_success = on_success
         self.on_failure = on_failure
@@ -214,10 +216,11 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: they do not fit the function, or one of them is not JSON.
         """
-        try:
-            self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self.definition.full_name}(): {error}") from None
+        if kwargs or len(args) not in self._places:
+            try:
+                self._signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.definition.full_name}(): {error}") from None
         check_arguments(args, kwargs)
 
     def _members(self, calls: Iterable[Any]) -> Iterator[Member]:
@@ -271,6 +274,18 @@ def _public_signature(func: Callable[..., Any], *, bind: bool) -> inspect.Signat
             f"{func.__qualname__}(): write {_METADATA} last, or after a *, so that arguments keep places"
         )
     return signature.replace(parameters=[p for name, p in signature.parameters.items() if name != _METADATA])
+
+
+def _places(signature: inspect.Signature) -> range:
+    """How many arguments fit by their places alone: to bind those would only cost a call its time."""
+    parameters = signature.parameters.values()
+    required = [each.kind for each in parameters if each.default is each.empty]
+    if inspect.Parameter.KEYWORD_ONLY in required:
+        return range(0)
+    most = sum(each.kind in _POSITIONAL for each in parameters)
+    if inspect.Parameter.VAR_POSITIONAL in required:
+        most = sys.maxsize
+    return range(sum(kind in _POSITIONAL for kind in required), most + 1)
 
 
 def _taken_group(kwargs: dict[str, Any]) -> TaskGroup | None:
