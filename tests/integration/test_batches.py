@@ -8,17 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, connections
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 import messages
+from concurrency import kept_open
 from i3tasks_core import outcome
 from i3tasks_core.claim import Claim
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.finish import Finish
 from i3tasks_core.outcome import Error
-from i3tasks_django import ChainHandle, chain, store
+from i3tasks_django import ChainHandle, chain, group, store
 from i3tasks_django.delivery import Delivery, SharedDelivery, Verdict
 from i3tasks_django.maintenance import rescue_lost
 from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry, TaskGroup
@@ -36,8 +37,12 @@ def claim_all(*handles: ChainHandle) -> list[Claim]:
     return sorted(held, key=lambda claim: claim.try_id)
 
 
+def members(of: TaskGroup) -> list[ChainHandle]:
+    return [ChainHandle(row.pk) for row in TaskExecution.objects.filter(task_group=of)]
+
+
 def claim_members(of: TaskGroup) -> list[Claim]:
-    return claim_all(*(ChainHandle(row.pk) for row in TaskExecution.objects.filter(task_group=of)))
+    return claim_all(*members(of))
 
 
 def expire(*claims: Claim) -> None:
@@ -289,21 +294,9 @@ class TestLocks:
 
     def test_what_somebody_has_locked_is_not_waited_for(self):
         held, free = tasks.add.delay(1, 2), tasks.add.delay(3, 4)
-        locked, go_on = threading.Event(), threading.Event()
 
-        def hold() -> None:
-            with transaction.atomic():
-                held.cancel()
-                locked.set()
-                go_on.wait(20)
-            connections.close_all()
-
-        with ThreadPoolExecutor(1) as pool:
-            holding = pool.submit(hold)
-            assert locked.wait(20)
+        with kept_open(held.cancel):
             assert [claim.execution_id for claim in claim_all(held, free)] == [free.id]
-            go_on.set()
-            holding.result(20)
 
     def test_claims_of_the_same_tries_in_another_order_do_not_deadlock(self, caplog):
         bells = [messages.envelope_of(tasks.add.delay(number, 0)) for number in range(100)]
@@ -318,3 +311,79 @@ class TestLocks:
         with ThreadPoolExecutor(2) as pool:
             assert sum(pool.map(take, [bells, bells[::-1]])) == 100
         assert "database_retried" not in caplog.text
+
+    def test_ends_that_somebody_keeps_from_being_written_hold_up_no_others(self):
+        joined = group([tasks.add.s(1, 2)]).delay()
+        (member,), (cancelled, free) = (
+            claim_members(joined),
+            claim_all(tasks.send.delay(), tasks.send.delay()),
+        )
+
+        def change() -> None:
+            TaskGroup.objects.select_for_update().get(pk=joined.pk)
+            ChainHandle(cancelled.execution_id).cancel()
+
+        with kept_open(change):
+            settlement = store.settle(succeeded(member, cancelled, free), patience=5, lock_patience=0.05)
+            assert settlement.ours == {free.try_id}
+            assert settlement.blocked == {member.try_id, cancelled.try_id}
+
+        left = store.settle(succeeded(member, cancelled), patience=5, lock_patience=0.05)
+        assert (left.ours, left.blocked) == ({member.try_id, cancelled.try_id}, frozenset())
+        joined.refresh_from_db()
+        assert joined.status == "success"
+
+    def test_a_group_farther_up_that_somebody_keeps_locked_holds_up_no_others(self):
+        inner = group([tasks.add.s(1, 2)])
+        outer = group([inner, tasks.add.s(3, 4)]).delay()
+        within = TaskGroup.objects.get(task_group=outer)
+        (member,), free = claim_members(within), claim_all(tasks.add.delay(5, 6), tasks.add.delay(7, 8))
+
+        with kept_open(lambda: TaskGroup.objects.select_for_update().get(pk=outer.pk)):
+            settlement = store.settle(succeeded(member, *free), patience=5, lock_patience=0.05)
+
+        assert settlement.ours == {claim.try_id for claim in free}
+        assert settlement.blocked == {member.try_id}
+        within.refresh_from_db()
+        assert within.status == "pending"
+
+    def test_a_worker_is_told_what_to_hand_in_again_and_keeps_its_lease(self):
+        joined = group([tasks.add.s(1, 2)]).delay()
+        bells = [messages.envelope_of(handle) for handle in members(joined)]
+        delivery = Delivery(runtime())
+        (claim,) = delivery._claim(bells)
+
+        with kept_open(lambda: TaskGroup.objects.select_for_update().get(pk=joined.pk)):
+            (blocked,) = delivery.settle(succeeded(claim))
+            assert blocked.claim == claim
+            assert claim.try_id in runtime().heart._held
+        assert delivery.settle([blocked]) == []
+        assert claim.try_id not in runtime().heart._held
+
+    def test_a_silent_workers_try_of_a_locked_group_holds_up_no_rescue_of_others(self):
+        joined = group([tasks.add.s(1, 2)]).delay()
+        (member,), (free,) = claim_members(joined), claim_all(tasks.add.delay(3, 4))
+        expire(member, free)
+
+        with kept_open(lambda: TaskGroup.objects.select_for_update().get(pk=joined.pk)):
+            assert store.rescue([member.try_id, free.try_id]).ours == {free.try_id}
+        assert store.rescue([member.try_id]).ours == {member.try_id}
+
+    def test_a_push_that_somebody_keeps_from_its_end_waits_and_the_others_do_not(self):
+        joined = group([tasks.add.s(1, 2)]).delay()
+        bells = [messages.envelope_of(handle) for handle in members(joined)]
+        others = [messages.envelope_of(tasks.add.delay(number, 0)) for number in range(3)]
+        delivery = SharedDelivery(runtime())
+
+        def deliver(bell: Envelope) -> Verdict:
+            try:
+                return delivery.deliver(bell)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(4) as pool:
+            with kept_open(lambda: TaskGroup.objects.select_for_update().get(pk=joined.pk)):
+                blocked = pool.submit(deliver, bells[0])
+                assert list(pool.map(deliver, others)) == [Verdict.SETTLED] * 3
+                assert not blocked.done()
+            assert blocked.result(20) is Verdict.SETTLED

@@ -76,6 +76,7 @@ class FakeDelivery:
         self.settled_at_once: set[int] = set()
         self.settling: list[list[int]] = []
         self.settled: list[int] = []
+        self.blocked: set[int] = set()
         self.may_settle = threading.Event()
         self.may_settle.set()
         self.go = threading.Event()
@@ -95,12 +96,13 @@ class FakeDelivery:
         self.ended.append(claim.try_id)
         return None if claim.try_id in self.settled_at_once else Finish(claim, outcome.succeeded(None))
 
-    def settle(self, finishes: Sequence[Finish]) -> None:
+    def settle(self, finishes: Sequence[Finish]) -> Sequence[Finish]:
         self.settling.append([finish.claim.try_id for finish in finishes])
         self.may_settle.wait(20)
         if self.settle_error is not None:
             raise self.settle_error
-        self.settled.extend(self.settling[-1])
+        self.settled.extend(number for number in self.settling[-1] if number not in self.blocked)
+        return [finish for finish in finishes if finish.claim.try_id in self.blocked]
 
     def release(self, claims: Sequence[Claim]) -> None:
         if self.release_error is not None:
@@ -245,6 +247,20 @@ def test_what_ends_while_an_end_is_being_written_is_written_together(start):
 
     wait_until(lambda: len(bench.delivery.settled) == 3)
     assert [sorted(batch) for batch in bench.delivery.settling] == [[1], [2, 3]]
+
+
+def test_what_somebody_keeps_from_being_written_is_handed_in_again_and_holds_up_no_others(start, monkeypatch):
+    monkeypatch.setattr(module, "STALL", 0.02)
+    bench = start(concurrency=1)
+    bench.delivery.blocked = {1}
+    bench.delivery.go.set()
+    bench.source.give(1)
+    wait_until(lambda: len(bench.delivery.settling) > 2)
+    bench.source.give(2)
+    wait_until(lambda: bench.delivery.settled == [2])
+
+    bench.delivery.blocked = set()
+    wait_until(lambda: bench.delivery.settled == [2, 1])
 
 
 def test_what_has_no_end_left_to_write_is_not_handed_on(start):
@@ -409,6 +425,19 @@ def test_an_end_that_could_not_be_written_within_the_grace_is_counted(start):
     wait_until(lambda: bench.delivery.settling == [[1]])
 
     assert bench.worker.stop(grace=0.05) == 1
+
+
+def test_it_goes_on_handing_in_what_is_kept_from_being_written_until_its_grace_is_over(start, monkeypatch):
+    monkeypatch.setattr(module, "STALL", 0.02)
+    bench = start(concurrency=2)
+    bench.delivery.blocked = {1, 2}
+    bench.delivery.go.set()
+    bench.source.give(1, 2)
+    wait_until(lambda: len(bench.delivery.settling) > 2)
+    threading.Timer(0.05, bench.delivery.blocked.discard, [1]).start()
+
+    assert bench.worker.stop(grace=0.5) == 1
+    assert bench.delivery.settled == [1]
 
 
 def test_idle_it_stops_at_once(start):

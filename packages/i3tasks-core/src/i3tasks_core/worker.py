@@ -60,11 +60,14 @@ class Source(Protocol):
 
 
 class Delivery(Protocol):
-    """What is done with messages and claims; see ``i3tasks_django.delivery``."""
+    """What is done with messages and claims; see ``i3tasks_django.delivery``.
+
+    ``settle`` gives back what somebody else keeps it from writing for now.
+    """
 
     def admit(self, messages: Sequence[Received]) -> Admission: ...
     def run(self, claim: Claim) -> Finish | None: ...
-    def settle(self, finishes: Sequence[Finish]) -> object: ...
+    def settle(self, finishes: Sequence[Finish]) -> Sequence[Finish]: ...
     def release(self, claims: Sequence[Claim]) -> None: ...
 
 
@@ -109,6 +112,8 @@ class Worker:
         self._is_admitting = False
         self._running_count = 0
         self._unsettled_count = 0
+        self._blocked: list[Finish] = []
+        self._ended = threading.Event()
         self._pace = Pace(concurrency)
         self._settler = Gatherer(self._settle, most=MOST_SETTLED, rest=REST, name="i3tasks-settler")
         self._acknowledger = Gatherer(self._acknowledge, most=100, rest=REST, name="i3tasks-acknowledger")
@@ -156,6 +161,7 @@ class Worker:
             left = self._left()
         self._acknowledger.close(max(0.0, deadline - time.monotonic()))
         self._settler.close(0.0)
+        self._ended.set()
         return left
 
     def _left(self) -> int:
@@ -280,11 +286,13 @@ class Worker:
     # --- the settler and the acknowledger
 
     def _settle(self, finishes: list[Finish]) -> None:
+        blocked: Sequence[Finish] = ()
         try:
-            self._delivery.settle(finishes)
+            blocked = self._delivery.settle(finishes)
         finally:
             with self._lock:
-                self._unsettled_count -= len(finishes)
+                self._blocked.extend(blocked)
+                self._unsettled_count -= len(finishes) - len(blocked)
                 self._tell()
 
     def _acknowledge(self, batches: list[list[str]]) -> None:
@@ -293,17 +301,28 @@ class Worker:
         except PubSubError as error:
             events.ACKNOWLEDGE_FAILED(queue=self._queue_name, error=str(error))
 
-    # --- what has not started
+    # --- what waits
 
     def _watch(self) -> None:
+        while not self._ended.wait(STALL / 2):
+            self._release_stalled()
+            self._settle_blocked()
+
+    def _release_stalled(self) -> None:
         """Long tasks after short ones: what was claimed to start at once waits, while others are idle."""
-        while not self._stopping.wait(STALL / 2):
-            with self._lock:
-                stalled = time.monotonic() - self._started_at if self._waiting else 0.0
-                if stalled > STALL:
-                    self._pace.stalled(stalled)
+        with self._lock:
+            stalled = time.monotonic() - self._started_at if self._waiting else 0.0
             if stalled > STALL:
-                self._release(self._take_waiting())
+                self._pace.stalled(stalled)
+        if stalled > STALL:
+            self._release(self._take_waiting())
+
+    def _settle_blocked(self) -> None:
+        """Hand in once more what somebody kept from being written; meanwhile the others are."""
+        with self._lock:
+            blocked, self._blocked = self._blocked, []
+        for finish in blocked:
+            self._settler.put(finish)
 
     def _take_waiting(self) -> list[Claim]:
         with self._lock:

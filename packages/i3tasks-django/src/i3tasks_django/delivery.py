@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from uuid import UUID
 
@@ -38,6 +38,8 @@ from i3tasks_django.store.database import (
 )
 
 _MOST_SHARED = 100
+_LOCK_PATIENCE = 0.1
+"""Seconds that those whose ends are written together wait for a row that one of them needs."""
 _CLAIM_PATIENCE = 4.0
 """Seconds after which Pub/Sub is told to come again rather than kept waiting for a database."""
 
@@ -49,6 +51,7 @@ class Verdict(Enum):
     NOTHING_TO_DO = "nothing to do"  # a duplicate, early, finished, unknown
     RELEASED = "released"
     UNSETTLED = "unsettled"  # it ran, but its end could not be written: the lease will run out
+    BLOCKED = "blocked"  # it ran, and somebody keeps a row locked that its end changes: to be written later
 
 
 _left_open = outcome.failed(
@@ -115,28 +118,21 @@ class Delivery:
     def perform(self, claim: Claim) -> Verdict:
         """Run a claimed try and write its end, in this thread. Raises nothing."""
         ran = self._run(claim)
-        return ran if isinstance(ran, Verdict) else self.settle([ran])[0]
+        return ran if isinstance(ran, Verdict) else self._settle_waiting(ran)
 
     def run(self, claim: Claim) -> Finish | None:
         """Run a claimed try; None when there is no end left to write. Raises nothing."""
         ran = self._run(claim)
         return ran if isinstance(ran, Finish) else None
 
-    def settle(self, finishes: Sequence[Finish]) -> list[Verdict]:
+    def settle(self, finishes: Sequence[Finish]) -> list[Finish]:
         """Write the ends of tries that were run: together, or else one by one. Raises nothing.
 
         Returns:
-            What became of each.
+            Those that are to be handed in again: somebody else keeps a row locked that they change.
         """
-        patience = self._runtime.patience
-        deadline = time.monotonic() + patience
-        try:
-            if len(finishes) > 1 and (verdicts := self._settle_together(finishes, patience / 2)):
-                return verdicts
-            return [self._settle_alone(finish, max(0.0, deadline - time.monotonic())) for finish in finishes]
-        finally:
-            self._runtime.heart.drop(finish.claim for finish in finishes)
-            _give_back_pooled_connections()
+        pairs = zip(finishes, self._settle_free(finishes), strict=True)
+        return [finish for finish, verdict in pairs if verdict is Verdict.BLOCKED]
 
     def report_unreadable(self, message_id: str, error: EnvelopeError) -> None:
         """Log it, once for each message: it will come again and again."""
@@ -257,31 +253,52 @@ class Delivery:
         store.postpone_unregistered(claim)
         return Verdict.RELEASED
 
+    def _settle_free(self, finishes: Sequence[Finish]) -> list[Verdict]:
+        """What became of each; waits for no row that somebody has locked for long."""
+        patience = self._runtime.patience
+        deadline = time.monotonic() + patience
+        verdicts = self._settle_together(finishes, patience / 2) if len(finishes) > 1 else []
+        verdicts = verdicts or [self._settle_alone(finish, deadline, _LOCK_PATIENCE) for finish in finishes]
+        pairs = zip(finishes, verdicts, strict=True)
+        self._let_go(finish for finish, verdict in pairs if verdict is not Verdict.BLOCKED)
+        return verdicts
+
+    def _settle_waiting(self, finish: Finish) -> Verdict:
+        """The same for one, in a thread that may wait for whoever has its rows."""
+        verdict = self._settle_alone(finish, time.monotonic() + self._runtime.patience, None)
+        self._let_go([finish])
+        return verdict
+
+    def _let_go(self, finishes: Iterable[Finish]) -> None:
+        self._runtime.heart.drop(finish.claim for finish in finishes)
+        _give_back_pooled_connections()
+
     def _settle_together(self, finishes: Sequence[Finish], patience: float) -> list[Verdict]:
         """Nothing if they cannot be written together."""
         try:
-            return self._settle(finishes, patience)
+            return self._settle(finishes, patience, _LOCK_PATIENCE)
         except Exception as error:  # noqa: BLE001 - one that cannot be written must not hold up its neighbours
             events.BATCH_FAILED(count=len(finishes), error=repr(error))
             return []
 
-    def _settle_alone(self, finish: Finish, patience: float) -> Verdict:
+    def _settle_alone(self, finish: Finish, deadline: float, lock_patience: float | None) -> Verdict:
         try:
-            return self._settle([finish], patience)[0]
+            return self._settle([finish], max(0.0, deadline - time.monotonic()), lock_patience)[0]
         except Exception as error:  # noqa: BLE001 - the next try must not suffer; this one's lease runs out
             events.TRY_UNSETTLED(**finish.claim.facts, error=repr(error))
             return Verdict.UNSETTLED
 
-    def _settle(self, finishes: Sequence[Finish], patience: float) -> list[Verdict]:
+    def _settle(
+        self, finishes: Sequence[Finish], patience: float, lock_patience: float | None
+    ) -> list[Verdict]:
         drop_dead_connections()
-        settlement = store.settle(finishes, patience)
-        for finish in finishes:
-            _report(finish, is_ours=finish.claim.try_id in settlement.ours)
+        settlement = store.settle(finishes, patience, lock_patience)
+        verdicts = [_verdict(finish.claim.try_id, settlement) for finish in finishes]
+        for finish, verdict in zip(finishes, verdicts, strict=True):
+            if verdict is not Verdict.BLOCKED:
+                _report(finish, is_ours=verdict is Verdict.SETTLED)
         publish_on_commit(settlement.doorbells)
-        return [
-            Verdict.SETTLED if finish.claim.try_id in settlement.ours else Verdict.NOTHING_TO_DO
-            for finish in finishes
-        ]
+        return verdicts
 
 
 class SharedDelivery(Delivery):
@@ -293,7 +310,7 @@ class SharedDelivery(Delivery):
     def __init__(self, current: Runtime, queue_name: str | None = None) -> None:
         super().__init__(current, queue_name)
         self._claimed = Shared(self._claim_each, most=_MOST_SHARED, name="i3tasks-claimer")
-        self._settled = Shared(self.settle, most=_MOST_SHARED, name="i3tasks-settler")
+        self._settled = Shared(self._settle_free, most=_MOST_SHARED, name="i3tasks-settler")
 
     def deliver(self, envelope: Envelope) -> Verdict:
         """Claim, run and settle one try.
@@ -308,8 +325,11 @@ class SharedDelivery(Delivery):
         if claim is None:
             return Verdict.NOTHING_TO_DO
         ran = self._run(claim)
+        if isinstance(ran, Verdict):
+            return ran
         # No timeout: what has run must be written, and that has its own patience.
-        return ran if isinstance(ran, Verdict) else self._settled(ran, timeout=threading.TIMEOUT_MAX)
+        verdict = self._settled(ran, timeout=threading.TIMEOUT_MAX)
+        return self._settle_waiting(ran) if verdict is Verdict.BLOCKED else verdict
 
     def _claim_each(self, bells: list[Envelope]) -> list[Claim | None]:
         drop_dead_connections()
@@ -355,6 +375,12 @@ def _is_cancelled(execution_id: UUID) -> bool:
         .filter(pk=execution_id, cancel_requested_at__isnull=False)
         .exists()
     )
+
+
+def _verdict(try_id: int, settlement: Settlement) -> Verdict:
+    if try_id in settlement.blocked:
+        return Verdict.BLOCKED
+    return Verdict.SETTLED if try_id in settlement.ours else Verdict.NOTHING_TO_DO
 
 
 def _report(finish: Finish, *, is_ours: bool) -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -224,6 +225,34 @@ def _attempt(action: Callable[[], T], is_passing: Callable[[BaseException], bool
     return Retrying(retry=passes, reraise=True, **how)(again)
 
 
+class RowsLocked(Exception):
+    """Somebody else keeps a row locked for longer than one wanted to wait."""
+
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@contextmanager
+def waiting_for_locks(seconds: float | None) -> Iterator[None]:
+    """Inside a transaction, wait no longer than this for a row; None waits as long as it takes.
+
+    SQLite has no rows to lock: its one writer at a time is waited for as ever.
+
+    Raises:
+        RowsLocked: it was longer; the transaction is to be rolled back.
+    """
+    if seconds is None or connection().vendor != "postgresql":
+        yield
+        return
+    rows("SELECT set_config('lock_timeout', %s, true)", [f"{seconds * 1000:.0f}ms"])
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise RowsLocked from error
+        raise
+
+
 def locked(found: QuerySet[Row]) -> QuerySet[Row]:
     """The same rows, each locked in the order of ids."""
     ordered = found.order_by("pk")
@@ -231,8 +260,13 @@ def locked(found: QuerySet[Row]) -> QuerySet[Row]:
 
 
 def free_of_locks(found: QuerySet[Row]) -> QuerySet[Row]:
-    """Those that nobody has locked, and locks them; SQLite has one writer at a time anyway."""
-    return found.select_for_update(skip_locked=True) if connection().vendor == "postgresql" else found
+    """Those that nobody has locked, and locks them; SQLite has one writer at a time anyway.
+
+    As an UPDATE does, which comes next: a row that somebody only refers to is free.
+    """
+    if connection().vendor != "postgresql":
+        return found
+    return found.select_for_update(skip_locked=True, no_key=True)
 
 
 def discard_broken(current: BaseDatabaseWrapper) -> None:

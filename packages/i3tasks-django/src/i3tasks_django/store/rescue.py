@@ -14,7 +14,7 @@ from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.claim import CLAIMED, as_claim
 from i3tasks_django.store.database import alias, by_id, dialect, free_of_locks, resilient, rows
 from i3tasks_django.store.given import given, parameter
-from i3tasks_django.store.settle import STALE, Settlement, end_tried
+from i3tasks_django.store.settle import STALE, Settlement, end_tried, free_executions
 
 
 def expired(limit: int, among: Sequence[int] | None = None) -> list[int]:
@@ -52,7 +52,9 @@ def _rescue(try_ids: Sequence[int]) -> Settlement:
     silent = TaskExecutionTry.objects.using(alias()).filter(
         pk__in=try_ids, state=TryState.RUNNING, lease_until__lt=Now()
     )
-    free = list(free_of_locks(silent).values_list("pk", flat=True))
+    execution_of = dict(free_of_locks(silent).values_list("pk", "task_execution"))
+    writable = free_executions(execution_of.values())
+    free = [pk for pk, execution_id in execution_of.items() if execution_id in writable]
     if not free:
         return STALE
     words, error = dialect(), outcome.LOST

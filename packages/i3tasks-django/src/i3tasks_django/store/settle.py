@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 from django.db import transaction
 
@@ -12,9 +13,18 @@ from i3tasks_core.envelope import Envelope
 from i3tasks_core.finish import Finish
 from i3tasks_core.states import ExecutionState, TryState
 from i3tasks_core.steps import load
-from i3tasks_django.models import TaskExecutionTry
+from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
 from i3tasks_django.store.create import NextTry, add_tries
-from i3tasks_django.store.database import alias, by_id, dialect, resilient, rows
+from i3tasks_django.store.database import (
+    RowsLocked,
+    alias,
+    by_id,
+    dialect,
+    free_of_locks,
+    resilient,
+    rows,
+    waiting_for_locks,
+)
 from i3tasks_django.store.end import end_executions, silence
 from i3tasks_django.store.flow import Flow
 from i3tasks_django.store.given import given, parameter
@@ -28,10 +38,13 @@ class Settlement:
     Attributes:
         ours: the ids of the tries whose end was ours to write; the others have been given to somebody else.
         doorbells: what to ring now.
+        blocked: the ids of those that are still to be written: somebody keeps a row locked that their ends
+            change.
     """
 
     ours: frozenset[int] = frozenset()
     doorbells: tuple[Envelope, ...] = ()
+    blocked: frozenset[int] = frozenset()
 
     @property
     def is_ours(self) -> bool:
@@ -48,7 +61,7 @@ _ENDED_WITH = {
 }
 
 
-def settle(finishes: Sequence[Finish], patience: float) -> Settlement:
+def settle(finishes: Sequence[Finish], patience: float, lock_patience: float | None = None) -> Settlement:
     """Write the ends of those tries that are still ours, and leave the others alone.
 
     Safe to run again when the answer to its COMMIT was lost: the second run finds the tries ended.
@@ -56,19 +69,64 @@ def settle(finishes: Sequence[Finish], patience: float) -> Settlement:
     Args:
         finishes: each of another try.
         patience: seconds to go on trying while the database is away; well below the lease.
+        lock_patience: seconds to wait for what others have locked, a group to which somebody adds members in
+            a long transaction, say. Who waited longer writes the others and is told which are left. None
+            waits as long as it takes.
     """
     # In the order of ids, as everybody locks them.
     finishes = sorted(finishes, key=lambda finish: finish.claim.try_id)
 
     def write() -> Settlement:
-        with transaction.atomic(using=alias(), durable=True):
+        with transaction.atomic(using=alias(), durable=True), waiting_for_locks(lock_patience):
             return settle_within(finishes)
 
-    settlement = resilient("settle", write, patience)
+    try:
+        settlement = resilient("settle", write, patience)
+    except RowsLocked:
+        return _settle_free(finishes, patience, lock_patience)
     missing = [finish for finish in finishes if finish.claim.try_id not in settlement.ours]
     if not missing:
         return settlement
-    return Settlement(ours=settlement.ours | were_settled(missing), doorbells=settlement.doorbells)
+    return replace(settlement, ours=settlement.ours | were_settled(missing))
+
+
+def _settle_free(finishes: Sequence[Finish], patience: float, lock_patience: float | None) -> Settlement:
+    """Those of them whose rows nobody has locked."""
+
+    def write() -> Settlement:
+        with transaction.atomic(using=alias(), durable=True), waiting_for_locks(lock_patience):
+            free = free_executions(finish.claim.execution_id for finish in finishes)
+            writable = [finish for finish in finishes if finish.claim.execution_id in free]
+            left = _ids(finishes) - _ids(writable)
+            return replace(settle_within(writable) if writable else STALE, blocked=left)
+
+    try:
+        return resilient("settle", write, patience)
+    except RowsLocked:  # farther up, in the group of a group
+        if len(finishes) == 1:
+            return Settlement(blocked=_ids(finishes))
+    middle = len(finishes) // 2
+    one, other = (
+        _settle_free(part, patience, lock_patience) for part in (finishes[:middle], finishes[middle:])
+    )
+    return Settlement(
+        ours=one.ours | other.ours,
+        doorbells=one.doorbells + other.doorbells,
+        blocked=one.blocked | other.blocked,
+    )
+
+
+def _ids(finishes: Sequence[Finish]) -> frozenset[int]:
+    return frozenset(finish.claim.try_id for finish in finishes)
+
+
+def free_executions(pks: Iterable[UUID]) -> set[UUID]:
+    """Those that nobody has locked, nor the group that waits for them; locks them."""
+    executions = TaskExecution.objects.using(alias()).filter(pk__in=list(pks))
+    group_of = dict(free_of_locks(executions).values_list("pk", "task_group"))
+    groups = TaskGroup.objects.using(alias()).filter(pk__in={pk for pk in group_of.values() if pk})
+    free_groups = {None, *free_of_locks(groups).values_list("pk", flat=True)}
+    return {pk for pk, group_id in group_of.items() if group_id in free_groups}
 
 
 def settle_within(finishes: Sequence[Finish]) -> Settlement:
