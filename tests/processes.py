@@ -71,6 +71,14 @@ class Process:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
 
+    def terminate(self, seconds: float = 20.0) -> None:
+        """SIGTERM, and see that it drains and ends as it should."""
+        self.signal(signal.SIGTERM)
+        assert self.exit_code(seconds) == 0, self.output[-5_000:]
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def exit_code(self, seconds: float = 20.0) -> int:
         return self._process.wait(seconds)
 
