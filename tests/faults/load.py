@@ -76,7 +76,7 @@ class Load:
         return not is_open and not TaskGroup.objects.filter(finished_at=None).exists()
 
     def check(self, runs: Runs, *, most_lost: int, may_fail: bool = False) -> invariants.Rows:
-        """All invariants; each acknowledged call is there, each other whole or absent; the ledger is exact."""
+        """All invariants; every answered call is there, every other whole or absent; the ledger is exact."""
         rows = invariants.Rows()
         invariants.check(rows, runs, most_lost=most_lost, may_fail=may_fail)
         found = Counter(row.task_args[1] for row in rows.executions.values())

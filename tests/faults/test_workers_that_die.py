@@ -12,8 +12,8 @@ from django.db import connection
 from figures import Figures, figures
 from load import DRAIN, Load
 from oracle import Oracle
+from sqlite_file import check_integrity
 
-from i3tasks_django.models import TaskExecutionTry
 from processes import Stack, wait_until
 
 
@@ -76,19 +76,7 @@ def book_under_kills(scale: Scale, dice: random.Random, services: Stack, oracle:
 
     runs = oracle.read()
     rows = load.check(runs, most_lost=chaos.most_lost)
-    nobody_was_told_that_the_database_is_locked()
-    if connection.vendor == "sqlite":
-        the_file_is_sound()
+    check_integrity(connection)
     found = figures(rows, runs, chaos.kills)
     assert found.recoveries, "nobody who was killed held anything"
     return found
-
-
-def nobody_was_told_that_the_database_is_locked() -> None:
-    assert not TaskExecutionTry.objects.filter(error_message__contains="locked").exists()
-
-
-def the_file_is_sound() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA integrity_check")
-        assert cursor.fetchall() == [("ok",)]
