@@ -13,13 +13,17 @@ import processes
 from i3tasks_core.config import PubSubConfig
 from i3tasks_django.publishing import declare
 from i3tasks_django.runtime import Runtime
+from i3tasks_django.types import PushQueue
 
 LEASE = 1.5
 
 
 @pytest.fixture
 def services(
-    database: databases.Database, embedded_pubsub: PubSubConfig, monkeypatch: pytest.MonkeyPatch
+    database: databases.Database,
+    embedded_pubsub: PubSubConfig,
+    i3tasks: Callable[..., Runtime],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[processes.Stack]:
     """With leases of 1.5 s instead of 60, the messages' own included: what was pulled and never acknowledged
     comes back as soon."""
@@ -27,6 +31,7 @@ def services(
     monkeypatch.setattr("i3tasks_core.pubsub.subscription._PULL_DEADLINE", 2)
     monkeypatch.setattr("i3tasks_core.pubsub.subscription._BACKOFF", (0, 1))
     with processes.stack(database, lease=LEASE) as made:
+        i3tasks(default_queue=PushQueue("default", "default", made.push_endpoint))
         assert declare()
         yield made
 

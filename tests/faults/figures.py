@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 
 from chaos import Kill
@@ -22,6 +24,7 @@ class Figures:
         duplicate_count: runs beyond the first of their call.
         unprovoked_count: tries given up although nobody had killed their worker: it was too slow.
         recoveries: seconds from each kill until what the killed process held began to run again, ordered.
+        given_up: seconds from each kill until its tries were given up, which is a part of that, ordered.
         longest_wait: from the moment any try was asked for to its start: also what nobody rang for.
     """
 
@@ -32,6 +35,7 @@ class Figures:
     duplicate_count: int
     unprovoked_count: int
     recoveries: list[float]
+    given_up: list[float]
     longest_wait: float
 
     @property
@@ -46,7 +50,8 @@ class Figures:
         return (
             f"{self.task_count:,} tasks, {self.kill_count} kills, {self.lost_count} lost, "
             f"{self.twice_count} completed twice, {self.duplicate_count} duplicate runs; "
-            f"recovery {spread(self.recoveries)} of {len(self.recoveries)} tries that the killed held "
+            f"recovery {spread(self.recoveries)} of {len(self.recoveries)} tries that the killed held, "
+            f"which were given up after {spread(self.given_up)} "
             f"({self.unprovoked_count} lost without a kill); "
             f"longest wait of any try {self.longest_wait:.1f} s"
         )
@@ -61,7 +66,8 @@ def figures(rows: Rows, runs: Runs, kills: list[Kill]) -> Figures:
         twice_count=sum(count > 1 for count in successes),
         duplicate_count=len(runs.starts) - len(runs.first_start),
         unprovoked_count=_lost_without_a_kill(rows, kills),
-        recoveries=sorted(_recoveries(rows, kills)),
+        recoveries=sorted(_seconds(rows, kills, until=lambda _, after: after.started_at)),
+        given_up=sorted(_seconds(rows, kills, until=lambda lost, _: lost.finished_at)),
         longest_wait=_longest_wait(rows),
     )
 
@@ -71,10 +77,13 @@ def _lost_without_a_kill(rows: Rows, kills: list[Kill]) -> int:
     return sum(a.state == "lost" and _pid(a) not in killed for tries in rows.tries.values() for a in tries)
 
 
-def _recoveries(rows: Rows, kills: list[Kill]) -> list[float]:
+def _seconds(
+    rows: Rows, kills: list[Kill], until: Callable[[TaskExecutionTry, TaskExecutionTry], datetime]
+) -> list[float]:
+    """From each kill to a moment of each try that it cost, or of the try after that."""
     killed_at = {str(kill.pid): kill.at for kill in kills}
     return [
-        (after.started_at - killed_at[_pid(lost)]).total_seconds()
+        (until(lost, after) - killed_at[_pid(lost)]).total_seconds()
         for attempts in rows.tries.values()
         for lost, after in pairwise(attempts)
         if lost.state == "lost" and _pid(lost) in killed_at

@@ -62,6 +62,11 @@ class Runs:
         """Where each execution began for the first time."""
         return {line.execution_id: line.place for line in reversed(self.starts)}
 
+    @property
+    def are_over(self) -> bool:
+        """Whether each run that has begun has ended."""
+        return all(self.has_ended(line.try_id) for line in self.starts)
+
     def has_ended(self, try_id: int) -> bool:
         return try_id in self._ends
 

@@ -60,3 +60,25 @@ def book(path: str, label: str, *, task_metadata: TaskMetadata) -> str:
         account = zlib.crc32(label.encode()) % ACCOUNTS
         cursor.execute("UPDATE ledger SET total = total + 1 WHERE account = %s", [account])
     return label
+
+
+@task(bind=True, queue_name="heavy", max_retries=10, retry=SOON)
+def work_slowly(path: str, label: str, seconds: float, *, task_metadata: TaskMetadata) -> str:
+    """Long enough to be stopped in."""
+    with traced(path, label, task_metadata):
+        time.sleep(seconds)
+    return label
+
+
+@task(bind=True, queue_name="heavy", max_retries=10, retry=SOON, atomic=True)
+def work_and_call(path: str, label: str, seconds: float, *, task_metadata: TaskMetadata) -> str:
+    """The same, and at its end a call of its own, in the transaction of its success."""
+    with traced(path, label, task_metadata):
+        time.sleep(seconds)
+        leave_a_trace.delay(path, child_of(label, task_metadata.try_number))
+    return label
+
+
+def child_of(label: str, try_number: int) -> str:
+    """What ``work_and_call`` calls in that try."""
+    return f"{label}-child-of-try-{try_number}"
