@@ -41,6 +41,7 @@ class Load:
     Attributes:
         called: the names of the groups whose call returned.
         doubtful: the names of those whose call failed.
+        errors: what those who called were told.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Load:
     ) -> None:
         self.called: list[str] = []
         self.doubtful: list[str] = []
+        self.errors: set[str] = set()
         self._path, self._members, self._is_stubborn = oracle.path, members, is_stubborn
         self._seen = Oracle(oracle.path)
         self._queues = itertools.cycle(queues)
@@ -106,10 +108,11 @@ class Load:
         for attempt in itertools.count():
             try:
                 self._dispatch(f"{name}-{attempt}", queue_name)
-            except (DatabaseError, InterfaceError):
+            except (DatabaseError, InterfaceError) as error:
                 if not self._is_stubborn:
                     raise
                 self.doubtful.append(f"{name}-{attempt}")
+                self.errors.add(str(error))
                 connections.close_all()
                 time.sleep(0.1)  # as a caller would: nothing tells when a database is back
             else:

@@ -49,7 +49,9 @@ def test_what_a_stopped_worker_finishes_later_is_refused(scale, seed, services, 
             call_some(number, oracle)
             wait_until(lambda begun=begun: oracle.count() > begun, PATIENCE, "something begins")
             stop_for_two_leases(busy_one(workers, oracle), dice)
-            wait_until(lambda: has_ended() and oracle.read().are_over, PATIENCE, "everything ends")
+            wait_until(
+                lambda: has_ended() and not oracle.read().broken_off_count, PATIENCE, "everything ends"
+            )
 
         rows, runs = invariants.Rows(), oracle.read()
         invariants.check(rows, runs, most_lost=0)
