@@ -1,4 +1,4 @@
-"""``-m project.unprivileged MODULE …`` runs it as a process that file modes apply to, also when it is root's."""
+"""``-m project.unprivileged MODULE …``: as a process that file modes apply to, also when it is root's."""
 
 import os
 import sys
