@@ -23,6 +23,7 @@ from sqlite_file import check_integrity
 import databases
 import processes
 from i3tasks_core.config import PubSubConfig
+from i3tasks_django import service
 from i3tasks_django.models import TaskExecution
 from i3tasks_django.publishing import declare
 from processes import wait_until
@@ -103,6 +104,13 @@ def read_only(path: Path) -> Iterator[None]:
     finally:
         for each, mode in modes.items():
             each.chmod(mode | 0o200)
+
+
+def test_a_service_that_starts_leaves_no_connection_open(either_database):
+    """What could only be read when a process first opened it stays so until nobody there has it open."""
+    connection.close()
+    service._require_tables()
+    assert connection.connection is None
 
 
 @pytest.mark.chaos
