@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import invariants
 import ledger
@@ -44,6 +44,10 @@ class Outage:
     calls: int
     seconds: float
     is_punctual: bool
+
+    def part(self, size: float) -> Outage:
+        """The same rhythm for a shorter time."""
+        return replace(self, calls=int(self.calls * size), seconds=self.seconds * size)
 
 
 SHORT = Outage(calls=40, seconds=3, is_punctual=False)
@@ -101,8 +105,8 @@ def make_services(
 )
 def test_calls_go_on_without_pubsub_and_run_when_it_is_back(place, fault, outage, make_services, oracle):
     pubsub = make_services(*place)
-    leave_a_trace.delay(str(oracle.path), "before")
-    wait_until(has_ended, DRAIN, "the first call runs")
+    usual = call_all_the_time(outage.part(0.1), oracle)
+    wait_until(has_ended, DRAIN, "what was called before runs")
 
     fault(pubsub)
     waits = call_all_the_time(outage, oracle)
@@ -114,15 +118,20 @@ def test_calls_go_on_without_pubsub_and_run_when_it_is_back(place, fault, outage
 
     rows, runs = invariants.Rows(), oracle.read()
     invariants.check(rows, runs, most_lost=0)
-    assert len(rows.executions) == outage.calls + 1
-    first, later = waits[0], sorted(waits[1:])
-    p99 = later[len(later) * 99 // 100]
+    assert len(rows.executions) == outage.calls + outage.calls // 10
+    first, p99 = waits[0], p99_of(waits[1:])
     print(
         f"{outage.seconds:g} s without Pub/Sub: {outage.calls} calls, 0 failed, the first took "
-        f"{first * 1000:.0f} ms, then p99 {p99 * 1000:.1f} ms; drained {drained:.1f} s after it was back; "
+        f"{first * 1000:.0f} ms, then p99 {p99 * 1000:.1f} ms (before the outage "
+        f"{p99_of(usual) * 1000:.1f} ms); drained {drained:.1f} s after it was back; "
         f"{figures(rows, runs, [])}"
     )
-    assert not outage.is_punctual or (first <= 2 and p99 <= 0.02)
+    # What is slow with Pub/Sub there is the machine.
+    assert not outage.is_punctual or (first <= 2 and p99 <= max(0.02, 1.5 * p99_of(usual)))
+
+
+def p99_of(waits: list[float]) -> float:
+    return sorted(waits)[len(waits) * 99 // 100]
 
 
 def call_all_the_time(outage: Outage, oracle: Oracle) -> list[float]:
@@ -131,7 +140,7 @@ def call_all_the_time(outage: Outage, oracle: Oracle) -> list[float]:
     for number in range(outage.calls):
         time.sleep(max(0.0, began + number * outage.seconds / outage.calls - time.monotonic()))
         called = time.monotonic()
-        leave_a_trace.delay(str(oracle.path), f"meanwhile-{number}")
+        leave_a_trace.delay(str(oracle.path), "call")
         waits.append(time.monotonic() - called)
     return waits
 
