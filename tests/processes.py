@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -33,6 +34,21 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str = "") -> 
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
         time.sleep(0.02)
     return value
+
+
+def children_of(pid: int) -> list[int]:
+    """The process's own children; none of a process that has ended."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def send(pid: int, number: int) -> None:
+    """A signal to one process, if it is still there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 class Process:
@@ -70,6 +86,14 @@ class Process:
         """SIGKILL the process and its children."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
+
+    def terminate(self, seconds: float = 20.0) -> None:
+        """SIGTERM, and see that it drains and ends as it should."""
+        self.signal(signal.SIGTERM)
+        assert self.exit_code(seconds) == 0, self.output[-5_000:]
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def exit_code(self, seconds: float = 20.0) -> int:
         return self._process.wait(seconds)

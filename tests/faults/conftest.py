@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import ledger
 import pytest
 from oracle import Oracle
 
@@ -10,13 +12,18 @@ import databases
 import processes
 from i3tasks_core.config import PubSubConfig
 from i3tasks_django.publishing import declare
+from i3tasks_django.runtime import Runtime
+from i3tasks_django.types import PushQueue
 
 LEASE = 1.5
 
 
 @pytest.fixture
 def services(
-    database: databases.Database, embedded_pubsub: PubSubConfig, monkeypatch: pytest.MonkeyPatch
+    database: databases.Database,
+    embedded_pubsub: PubSubConfig,
+    i3tasks: Callable[..., Runtime],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[processes.Stack]:
     """With leases of 1.5 s instead of 60, the messages' own included: what was pulled and never acknowledged
     comes back as soon."""
@@ -24,8 +31,31 @@ def services(
     monkeypatch.setattr("i3tasks_core.pubsub.subscription._PULL_DEADLINE", 2)
     monkeypatch.setattr("i3tasks_core.pubsub.subscription._BACKOFF", (0, 1))
     with processes.stack(database, lease=LEASE) as made:
+        i3tasks(default_queue=PushQueue("default", "default", made.push_endpoint))
         assert declare()
         yield made
+
+
+@pytest.fixture
+def services_at_defaults(
+    request: pytest.FixtureRequest, override: Callable[..., Runtime]
+) -> Iterator[processes.Stack]:
+    """With every setting as it comes; asked for by the names of a database and a Pub/Sub."""
+    vendor, pubsub = request.param
+    server: str = request.getfixturevalue(f"{pubsub}_target")
+    chosen: databases.Database = request.getfixturevalue(f"{vendor}_session")
+    override(PUBSUB_CONFIG={"EMULATOR": True, "HOST": server, "PROJECT_ID": f"p{uuid.uuid4().hex[:12]}"})
+    with databases.current(chosen), processes.stack(chosen) as made:
+        assert declare()
+        yield made
+        databases.clear()
+
+
+@pytest.fixture
+def entries(database: databases.Database) -> Iterator[None]:
+    """A ledger for the tasks that book."""
+    with ledger.ledger():
+        yield
 
 
 @pytest.fixture

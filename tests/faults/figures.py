@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
@@ -13,22 +14,65 @@ from oracle import Runs
 from i3tasks_django.models import TaskExecutionTry
 
 
-def figures(rows: Rows, runs: Runs, kills: list[Kill]) -> str:
-    states = [attempt.state for attempts in rows.tries.values() for attempt in attempts]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a test that kills came to.
+
+    Attributes:
+        lost_count: calls that have not ended.
+        twice_count: calls that succeeded more than once.
+        duplicate_count: runs beyond the first of their call.
+        unprovoked_count: tries given up although nobody had killed their worker: it was too slow.
+        recoveries: seconds from each kill until what the killed process held began to run again, ordered.
+        given_up: seconds from each kill until its tries were given up, which is a part of that, ordered.
+        longest_wait: from the moment any try was asked for to its start: also what nobody rang for.
+    """
+
+    task_count: int
+    kill_count: int
+    lost_count: int
+    twice_count: int
+    duplicate_count: int
+    unprovoked_count: int
+    recoveries: list[float]
+    given_up: list[float]
+    longest_wait: float
+
+    @property
+    def p99(self) -> float:
+        return _at(self.recoveries, 99)
+
+    @property
+    def most(self) -> float:
+        return _at(self.recoveries, 100)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.task_count:,} tasks, {self.kill_count} kills, {self.lost_count} lost, "
+            f"{self.twice_count} completed twice, {self.duplicate_count} duplicate runs; "
+            f"recovery {spread(self.recoveries)} of {len(self.recoveries)} tries that the killed held, "
+            f"which were given up after {spread(self.given_up)} "
+            f"({self.unprovoked_count} lost without a kill); "
+            f"longest wait of any try {self.longest_wait:.1f} s"
+        )
+
+
+def figures(rows: Rows, runs: Runs, kills: list[Kill]) -> Figures:
     successes = [[a.state for a in attempts].count("success") for attempts in rows.tries.values()]
-    given_up = spread(_seconds(rows, kills, until=lambda lost, _: lost.finished_at))
-    run_again = spread(_seconds(rows, kills, until=lambda _, after: after.started_at))
-    return (
-        f"{len(rows.executions):,} tasks, {len(kills)} kills, {states.count('lost')} tries lost "
-        f"({_lost_without_a_kill(rows, kills)} of them without a kill), "
-        f"{sum(count > 1 for count in successes)} completed twice, "
-        f"{len(runs.starts) - len(runs.first_start)} duplicate runs; after a kill given up {given_up}, "
-        f"run again {run_again}; longest wait of any try {_longest_wait(rows):.1f} s"
+    return Figures(
+        task_count=len(rows.executions),
+        kill_count=len(kills),
+        lost_count=sum(row.finished_at is None for row in rows.executions.values()),
+        twice_count=sum(count > 1 for count in successes),
+        duplicate_count=len(runs.starts) - len(runs.first_start),
+        unprovoked_count=_lost_without_a_kill(rows, kills),
+        recoveries=sorted(_seconds(rows, kills, until=lambda _, after: after.started_at)),
+        given_up=sorted(_seconds(rows, kills, until=lambda lost, _: lost.finished_at)),
+        longest_wait=_longest_wait(rows),
     )
 
 
 def _lost_without_a_kill(rows: Rows, kills: list[Kill]) -> int:
-    """Tries whose worker lived and was too slow to renew its lease."""
     killed = {str(kill.pid) for kill in kills}
     return sum(a.state == "lost" and _pid(a) not in killed for tries in rows.tries.values() for a in tries)
 
@@ -47,7 +91,6 @@ def _seconds(
 
 
 def _longest_wait(rows: Rows) -> float:
-    """From the moment a try was asked for to its start: also what nobody rang for, or rang for in vain."""
     started = [a for tries in rows.tries.values() for a in tries if a.started_at is not None]
     return max((a.started_at - max(a.asked_at, a.run_after or a.asked_at)).total_seconds() for a in started)
 
@@ -61,5 +104,8 @@ def spread(seconds: list[float]) -> str:
     if not seconds:
         return "of nothing"
     ordered = sorted(seconds)
-    p50, p99 = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
-    return f"p50 {p50:.1f} s, p99 {p99:.1f} s, max {ordered[-1]:.1f} s"
+    return f"p50 {_at(ordered, 50):.1f} s, p99 {_at(ordered, 99):.1f} s, max {ordered[-1]:.1f} s"
+
+
+def _at(ordered: list[float], percent: int) -> float:
+    return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)]

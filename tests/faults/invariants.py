@@ -47,13 +47,14 @@ class Rows:
         return self.tries[execution.pk][-1]
 
 
-def check(rows: Rows, runs: Runs, *, most_lost: int) -> None:
+def check(rows: Rows, runs: Runs, *, most_lost: int, may_fail: bool = False) -> None:
     """All of them.
 
     Args:
         rows: the database in the end.
         runs: what the oracle saw.
         most_lost: how many tries the faults may have broken off.
+        may_fail: whether they also make tries fail, which then run again.
     """
     every_call_has_ended(rows)
     each_execution_succeeded_once_or_never(rows, runs)
@@ -62,7 +63,7 @@ def check(rows: Rows, runs: Runs, *, most_lost: int) -> None:
     counters_are_exact(rows)
     nothing_runs_any_more(rows)
     tries_stayed_within_what_was_allowed(rows)
-    nothing_ran_more_often_than_the_faults_explain(rows, runs, most_lost)
+    nothing_ran_more_often_than_the_faults_explain(rows, runs, most_lost, may_fail=may_fail)
 
 
 def every_call_has_ended(rows: Rows) -> None:
@@ -131,7 +132,9 @@ def tries_stayed_within_what_was_allowed(rows: Rows) -> None:
         assert len(numbers) <= execution.max_retries + 1, f"{execution} was tried {len(numbers)} times"
 
 
-def nothing_ran_more_often_than_the_faults_explain(rows: Rows, runs: Runs, most_lost: int) -> None:
+def nothing_ran_more_often_than_the_faults_explain(
+    rows: Rows, runs: Runs, most_lost: int, *, may_fail: bool
+) -> None:
     of_tries = Counter(line.try_id for line in runs.starts)
     assert not [try_id for try_id, count in of_tries.items() if count > 1], "one claim was run twice"
     known = {attempt.pk for attempts in rows.tries.values() for attempt in attempts}
@@ -139,9 +142,11 @@ def nothing_ran_more_often_than_the_faults_explain(rows: Rows, runs: Runs, most_
     broken_off = [line.try_id for line in runs.starts if not runs.has_ended(line.try_id)]
     assert len(broken_off) <= most_lost, f"{len(broken_off)} runs have no end"
     # A try may also be lost between its end and the transaction that would have told: its task runs again.
-    lost = {a.pk for attempts in rows.tries.values() for a in attempts if a.state == "lost"}
+    again = {a.pk for attempts in rows.tries.values() for a in attempts if a.state == "lost"}
+    if may_fail:
+        again |= {a.pk for attempts in rows.tries.values() for a in attempts[:-1] if a.state == "failed"}
     repeated = len(runs.starts) - len(runs.first_start)
-    assert repeated <= len(lost & of_tries.keys()), f"{repeated} runs too many"
+    assert repeated <= len(again & of_tries.keys()), f"{repeated} runs too many"
 
 
 def _follows(rows: Rows) -> Iterator[tuple[TaskExecution, TaskExecution]]:

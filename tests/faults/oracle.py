@@ -62,6 +62,11 @@ class Runs:
         """Where each execution began for the first time."""
         return {line.execution_id: line.place for line in reversed(self.starts)}
 
+    @property
+    def broken_off_count(self) -> int:
+        """Runs without an end, so far."""
+        return sum(not self.has_ended(line.try_id) for line in self.starts)
+
     def has_ended(self, try_id: int) -> bool:
         return try_id in self._ends
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import invariants
 import pytest
-from chaos import Chaos, any_seed, seeded
+from chaos import Chaos, long, quick, seeded
 from django.db import connections, transaction
 from figures import figures
 from oracle import Oracle
@@ -59,15 +59,9 @@ QUICK = Scale(groups=15, members=20, chains=30, steps=5, kills=5, patience=95)
 LONG = Scale(groups=500, members=20, chains=1_000, steps=5, kills=100, patience=1_500)
 
 
-@pytest.mark.parametrize(
-    "scale",
-    [
-        pytest.param(QUICK, id="quick"),
-        pytest.param(LONG, id="long", marks=[pytest.mark.chaos, pytest.mark.timeout(1_800)]),
-    ],
-)
-def test_killed_workers_cost_no_step_and_no_join(scale, services, oracle):
-    with seeded(any_seed()) as dice:
+@pytest.mark.parametrize(("scale", "seed"), [*quick(QUICK), *long(LONG, timeout=1_800)])
+def test_killed_workers_cost_no_step_and_no_join(scale, seed, services, oracle):
+    with seeded(seed) as dice:
         chaos = Chaos(services, dice, worker_count=WORKERS, concurrency=CONCURRENCY)
         for _ in range(2):
             services.start("i3tasks_beat", PORT="0")

@@ -262,6 +262,16 @@ class TestABacklog:
         assert relay() == 3
         assert relay() == 0
 
+    def test_what_a_crash_has_cost_a_try_already_does_not_wait_on(self):
+        self.published(3, asked_ago=timedelta(minutes=2))
+        struck = all_tries()[0]
+        store.claim([bell_of(struck)], lease=timedelta(seconds=-1), worker="w")
+        assert store.rescue([struck.pk]).ours
+        TaskExecutionTry.objects.update(asked_at=Now() - timedelta(minutes=2), next_publish_at=Now())
+        self.running(asked_ago=timedelta(minutes=3))
+
+        assert relay() == 1
+
     def test_it_is_not_starved_by_calls_that_were_delayed_for_long(self):
         self.published(3, asked_ago=timedelta(minutes=2))
         self.running(asked_ago=timedelta(days=1))

@@ -138,10 +138,16 @@ def _require_tables() -> None:
     from i3tasks_django.store.database import TRANSIENT, connection
 
     _require_folder()
+    was_open = connection().connection is not None
     try:
         tables = connection().introspection.table_names()
     except TRANSIENT:
         return  # a database that is away now may be back in a moment: that stops no service
+    finally:
+        if not was_open:
+            # The threads that work have their own; and a file of SQLite's that could only be read when this
+            # was opened would stay so for all of them.
+            connection().close()
     if apps.get_model("i3tasks_django", "TaskExecutionTry")._meta.db_table not in tables:
         raise CannotStart("the database has no tables for tasks: run python manage.py migrate")
 

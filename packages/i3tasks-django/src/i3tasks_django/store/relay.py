@@ -39,7 +39,7 @@ def due_doorbells(limit: int, patience: float = 4.0) -> tuple[list[Envelope], in
     """
     due = resilient("relay", lambda: _reserve(limit), patience)
     again = [item for item in due if item.was_published]
-    forgotten = _forgotten(again) if again else set()
+    forgotten = _forgotten(again) | _lost_before(again) if again else set()
     wanted = [item.envelope for item in due if not item.was_published or item.envelope.try_id in forgotten]
     return wanted, len(due)
 
@@ -107,6 +107,20 @@ WHERE id IN (SELECT id FROM due) AND {is_pending}
 RETURNING id, task_execution_id, COALESCE(run_after, asked_at), publish_count,
     (SELECT queue_name FROM i3tasks_django_taskexecution e WHERE e.id = task_execution_id)
 """
+
+
+def _lost_before(again: list[_Due]) -> set[int]:
+    """Tries of calls that a crash has cost a try already: these never wait on.
+
+    Who dies between pulling such a message and claiming it, holds it back until its deadline; and what he
+    had claimed makes the queue look busy meanwhile. Not twice in one recovery.
+    """
+    lost = set(
+        TaskExecutionTry.objects.using(alias())
+        .filter(task_execution__in={item.envelope.execution_id for item in again}, state=TryState.LOST)
+        .values_list("task_execution", flat=True)
+    )
+    return {item.envelope.try_id for item in again if item.envelope.execution_id in lost}
 
 
 def _forgotten(again: list[_Due]) -> set[int]:
