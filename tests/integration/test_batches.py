@@ -25,6 +25,7 @@ from i3tasks_django.maintenance import rescue_lost
 from i3tasks_django.models import TaskExecution, TaskExecutionResult, TaskExecutionTry, TaskGroup
 from i3tasks_django.runtime import runtime
 from project import tasks
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
@@ -286,6 +287,22 @@ class TestPushesThatComeAtOnce:
                 delivery.deliver(bells[1])
             go_on.set()
             assert first.result(20) is Verdict.NOTHING_TO_DO
+
+    def test_what_is_claimed_too_late_is_handed_back(self, monkeypatch):
+        go_on, claim = threading.Event(), store.claim
+
+        def hang(*args: object, **options: object) -> list[Claim]:
+            go_on.wait(20)
+            return claim(*args, **options)
+
+        monkeypatch.setattr("i3tasks_django.delivery.store.claim", hang)
+        monkeypatch.setattr("i3tasks_django.delivery._CLAIM_PATIENCE", 0.05)
+        handle = tasks.add.delay(1, 2)
+        with pytest.raises(OperationalError, match="has not answered"):
+            SharedDelivery(runtime()).deliver(messages.envelope_of(handle))
+        go_on.set()
+
+        wait_until(lambda: messages.tries(handle)[0].fence == 1 and messages.states(handle) == ["pending"])
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

@@ -18,7 +18,8 @@ class Bench:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.may_go_on = threading.Event()
-        self.shared = Shared(self._double, most=3, name="bench")
+        self.unwanted: list[int] = []
+        self.shared = Shared(self._double, most=3, name="bench", unwanted=self.unwanted.append)
 
     def _double(self, numbers: list[int]) -> list[int]:
         self.batches.append(numbers)
@@ -75,15 +76,26 @@ def test_what_has_not_begun_in_time_never_will(bench):
     assert bench.batches == [[1], [3]]
 
 
-def test_what_has_begun_is_waited_for(bench):
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(bench.shared, 1, 1.0)
-        wait_until(lambda: bench.batches == [[1]])
-        with pytest.raises(TimeoutError):
-            asked.result(1.5)
-        bench.may_go_on.set()
+def test_what_comes_too_late_is_not_lost(bench):
+    with pytest.raises(TimeoutError):
+        bench.shared(1, 0.05)
+    with pytest.raises(TimeoutError):
+        bench.shared(-1, 0.05)  # waits in line, and never begins
+    assert bench.unwanted == []
+    bench.may_go_on.set()
 
-        assert asked.result(20) == 2
+    wait_until(lambda: bench.unwanted == [2])
+    assert bench.ask(3) == 6
+    assert bench.batches == [[1], [3]]
+
+
+def test_an_error_that_comes_too_late_is_nobodys(bench):
+    with pytest.raises(TimeoutError):
+        bench.shared(-1, 0.05)
+    bench.may_go_on.set()
+
+    assert bench.ask(3) == 6
+    assert bench.unwanted == []
 
 
 def test_a_forked_child_has_a_thread_of_its_own(bench):

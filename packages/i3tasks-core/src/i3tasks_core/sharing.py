@@ -22,10 +22,18 @@ class Shared(Generic[T, R]):
             the first call of a process.
         most: items of one call, at most.
         name: of the thread.
+        unwanted: takes a result that came when nobody waited for it any more.
     """
 
-    def __init__(self, do: Callable[[list[T]], list[R]], *, most: int, name: str) -> None:
-        self._do = do
+    def __init__(
+        self,
+        do: Callable[[list[T]], list[R]],
+        *,
+        most: int,
+        name: str,
+        unwanted: Callable[[R], object] = lambda _: None,
+    ) -> None:
+        self._do, self._unwanted = do, unwanted
         self._most, self._name = most, name
         self._pid = 0
         self._renew_lock()
@@ -40,10 +48,10 @@ class Shared(Generic[T, R]):
 
         Args:
             item: what to do it for.
-            timeout: seconds to wait for the beginning; what has begun is waited for.
+            timeout: seconds to wait for it.
 
         Raises:
-            TimeoutError: it has not begun, and never will.
+            TimeoutError: it has not begun, and never will; or its result will be ``unwanted``.
             Exception: what ``do`` raised.
         """
         future: Future[R] = Future()
@@ -51,9 +59,13 @@ class Shared(Generic[T, R]):
         try:
             return future.result(timeout)
         except TimeoutError:
-            if future.cancel():
-                raise
-            return future.result()
+            if not future.cancel():
+                future.add_done_callback(self._leave)
+            raise
+
+    def _leave(self, future: Future[R]) -> None:
+        if future.exception() is None:
+            self._unwanted(future.result())
 
     def _put(self, asked: tuple[T, Future[R]]) -> None:
         with self._lock:

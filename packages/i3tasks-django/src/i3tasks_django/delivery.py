@@ -40,6 +40,9 @@ from i3tasks_django.store.database import (
 _MOST_SHARED = 100
 _LOCK_PATIENCE = 0.1
 """Seconds that those whose ends are written together wait for a row that one of them needs."""
+_LOCK_WAIT = 5.0
+"""Seconds of one of the statements in which a thread waits for its try alone; then it asks again."""
+
 _CLAIM_PATIENCE = 4.0
 """Seconds after which Pub/Sub is told to come again rather than kept waiting for a database."""
 
@@ -265,7 +268,9 @@ class Delivery:
 
     def _settle_waiting(self, finish: Finish) -> Verdict:
         """The same for one, in a thread that may wait for whoever has its rows."""
-        verdict = self._settle_alone(finish, time.monotonic() + self._runtime.patience, None)
+        verdict = Verdict.BLOCKED
+        while verdict is Verdict.BLOCKED:
+            verdict = self._settle_alone(finish, time.monotonic() + self._runtime.patience, _LOCK_WAIT)
         self._let_go([finish])
         return verdict
 
@@ -309,7 +314,9 @@ class SharedDelivery(Delivery):
 
     def __init__(self, current: Runtime, queue_name: str | None = None) -> None:
         super().__init__(current, queue_name)
-        self._claimed = Shared(self._claim_each, most=_MOST_SHARED, name="i3tasks-claimer")
+        self._claimed = Shared(
+            self._claim_each, most=_MOST_SHARED, name="i3tasks-claimer", unwanted=self._release_unwanted
+        )
         self._settled = Shared(self._settle_free, most=_MOST_SHARED, name="i3tasks-settler")
 
     def deliver(self, envelope: Envelope) -> Verdict:
@@ -330,6 +337,15 @@ class SharedDelivery(Delivery):
         # No timeout: what has run must be written, and that has its own patience.
         verdict = self._settled(ran, timeout=threading.TIMEOUT_MAX)
         return self._settle_waiting(ran) if verdict is Verdict.BLOCKED else verdict
+
+    def _release_unwanted(self, claim: Claim | None) -> None:
+        """Pub/Sub has been told to come again meanwhile."""
+        if claim is None:
+            return
+        try:
+            self.release([claim])
+        except Exception as error:  # noqa: BLE001 - its lease runs out
+            events.RELEASE_FAILED(queue=claim.queue_name, error=repr(error))
 
     def _claim_each(self, bells: list[Envelope]) -> list[Claim | None]:
         drop_dead_connections()

@@ -54,6 +54,7 @@ def prepare() -> None:
     with _explained("the project cannot be checked"):
         _require_app()
         _require_sound_settings()
+        _limit_waits()
         _require_tables()
     log.configure(_log_level())
 
@@ -130,6 +131,12 @@ def _require_sound_settings() -> None:
 
     if found := problems():
         raise CannotStart("; ".join(map(str, found)))
+
+
+def _limit_waits() -> None:
+    from i3tasks_django.connecting import limit_waits
+
+    limit_waits()
 
 
 def _require_tables() -> None:

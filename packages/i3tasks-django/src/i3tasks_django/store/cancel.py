@@ -61,7 +61,7 @@ def cancel(
         with transaction.atomic(using=alias()):
             return _Tree().cancel(wanted, wanted_groups)
 
-    return resilient("cancel", write, patience)
+    return resilient("cancel", write, patience, may_last=True)
 
 
 class _Tree:

@@ -144,7 +144,7 @@ class _Sweep:
             except IntegrityError:
                 return None
 
-        done = resilient("clean", write, self._patience) if old else Cleaned()
+        done = resilient("clean", write, self._patience, may_last=True) if old else Cleaned()
         if done is not None:
             yield done
         elif len(old) == 1:

@@ -26,6 +26,7 @@ from tenacity import (
 from i3tasks_core import events
 from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecutionTry
+from i3tasks_django.store.watch import watch
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Model)
@@ -143,13 +144,15 @@ def parts(pks: Iterable[Key]) -> Iterator[list[Key]]:
     return (ordered[start : start + _MOST_AT_ONCE] for start in range(0, len(ordered), _MOST_AT_ONCE))
 
 
-def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
+def resilient(statement: str, action: Callable[[], T], patience: float, *, may_last: bool = False) -> T:
     """Run a transaction of ours again, on a new connection if need be, while its failure may be passing.
 
     Args:
         statement: its name, for the log.
         action: the whole transaction; running it again after it took effect must do no harm.
         patience: seconds after which the failure is the caller's.
+        may_last: it waits for locks as long as it takes, or has much to do; any other that gets no answer for
+            ``watch.LIMIT`` seconds has failed.
 
     Raises:
         OperationalError, InterfaceError: the last failure.
@@ -157,6 +160,10 @@ def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
     current = connection()
     if current.in_atomic_block:
         return action()  # the transaction is somebody else's: so is the decision to try it again
+
+    def watched() -> T:
+        with watch.over(connection()):
+            return action()
 
     is_suspect = iter([current.connection is not None])
 
@@ -170,7 +177,7 @@ def resilient(statement: str, action: Callable[[], T], patience: float) -> T:
         connection().close()  # whatever state it is in: a task may have changed its session
 
     return _attempt(
-        action,
+        action if may_last else watched,
         lambda error: isinstance(error, TRANSIENT) or is_first_of_session(error),
         stop=stop_after_delay(patience),
         wait=wait_random_exponential(multiplier=0.05, max=1.0),
@@ -271,7 +278,11 @@ def free_of_locks(found: QuerySet[Row]) -> QuerySet[Row]:
 
 def discard_broken(current: BaseDatabaseWrapper) -> None:
     """Drop a connection that no longer answers; the next statement opens another."""
-    if current.connection is not None and not current.is_usable():
+    if current.connection is None:
+        return
+    with watch.over(current):
+        is_usable = current.is_usable()
+    if not is_usable:
         current.close()
 
 

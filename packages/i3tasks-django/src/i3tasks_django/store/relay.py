@@ -12,7 +12,17 @@ from django.db.models.functions import Coalesce, Now
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecutionTry
-from i3tasks_django.store.database import alias, as_datetime, as_uuid, by_id, dialect, resilient, rows
+from i3tasks_django.store.database import (
+    alias,
+    as_datetime,
+    as_uuid,
+    by_id,
+    connection,
+    dialect,
+    resilient,
+    rows,
+)
+from i3tasks_django.store.watch import watch
 
 OVERTAKEN_BY = timedelta(seconds=15)
 RECENT = timedelta(seconds=30)
@@ -49,11 +59,11 @@ def postpone(try_ids: Collection[int]) -> None:
     ordered = sorted(try_ids)
     for start in range(0, len(ordered), POSTPONED_AT_ONCE):
         part = ordered[start : start + POSTPONED_AT_ONCE]
-        (
-            TaskExecutionTry.objects.using(alias())
-            .filter(pk__in=part, state=TryState.PENDING, publish_count__gt=0)
-            .update(next_publish_at=Now() + POSTPONED_BY, publish_count=F("publish_count") - 1)
+        waiting = TaskExecutionTry.objects.using(alias()).filter(
+            pk__in=part, state=TryState.PENDING, publish_count__gt=0
         )
+        with watch.over(connection()):
+            waiting.update(next_publish_at=Now() + POSTPONED_BY, publish_count=F("publish_count") - 1)
 
 
 def ring_again(queue_name: str) -> None:

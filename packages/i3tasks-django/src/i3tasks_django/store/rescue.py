@@ -12,9 +12,10 @@ from i3tasks_core.finish import Finish
 from i3tasks_core.states import TryState
 from i3tasks_django.models import TaskExecutionTry
 from i3tasks_django.store.claim import CLAIMED, as_claim
-from i3tasks_django.store.database import alias, by_id, dialect, free_of_locks, resilient, rows
+from i3tasks_django.store.database import alias, by_id, connection, dialect, free_of_locks, resilient, rows
 from i3tasks_django.store.given import given, parameter
 from i3tasks_django.store.settle import STALE, Settlement, end_tried, free_executions
+from i3tasks_django.store.watch import watch
 
 
 def expired(limit: int, among: Sequence[int] | None = None) -> list[int]:
@@ -27,7 +28,8 @@ def expired(limit: int, among: Sequence[int] | None = None) -> list[int]:
     tries = TaskExecutionTry.objects.using(alias()).filter(state=TryState.RUNNING, lease_until__lt=Now())
     if among is not None:
         tries = tries.filter(pk__in=among)
-    return list(tries.order_by("pk").values_list("pk", flat=True)[:limit])
+    with watch.over(connection()):
+        return list(tries.order_by("pk").values_list("pk", flat=True)[:limit])
 
 
 def rescue(try_ids: Sequence[int], patience: float = 4.0) -> Settlement:

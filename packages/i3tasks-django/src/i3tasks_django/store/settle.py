@@ -19,6 +19,7 @@ from i3tasks_django.store.database import (
     RowsLocked,
     alias,
     by_id,
+    connection,
     dialect,
     free_of_locks,
     resilient,
@@ -29,6 +30,7 @@ from i3tasks_django.store.end import end_executions, silence
 from i3tasks_django.store.flow import Flow
 from i3tasks_django.store.given import given, parameter
 from i3tasks_django.store.insert import Origin
+from i3tasks_django.store.watch import watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def settle(finishes: Sequence[Finish], patience: float, lock_patience: float | N
             return settle_within(finishes)
 
     try:
-        settlement = resilient("settle", write, patience)
+        settlement = resilient("settle", write, patience, may_last=lock_patience is None)
     except RowsLocked:
         return _settle_free(finishes, patience, lock_patience)
     missing = [finish for finish in finishes if finish.claim.try_id not in settlement.ours]
@@ -148,7 +150,8 @@ def were_settled(finishes: Sequence[Finish]) -> frozenset[int]:
         .filter(pk__in=[try_id for try_id, _, _ in ended])
         .values_list("pk", "fence", "state")
     )
-    return frozenset(row[0] for row in found if row in ended)
+    with watch.over(connection()):
+        return frozenset(row[0] for row in found if row in ended)
 
 
 def end_tried(finishes: Sequence[Finish]) -> tuple[Envelope, ...]:
