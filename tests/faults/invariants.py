@@ -139,9 +139,11 @@ def nothing_ran_more_often_than_the_faults_explain(rows: Rows, runs: Runs, most_
     broken_off = [line.try_id for line in runs.starts if not runs.has_ended(line.try_id)]
     assert len(broken_off) <= most_lost, f"{len(broken_off)} runs have no end"
     # A try may also be lost between its end and the transaction that would have told: its task runs again.
-    lost = {a.pk for attempts in rows.tries.values() for a in attempts if a.state == "lost"}
+    unsuccessful = {
+        a.pk for attempts in rows.tries.values() for a in attempts if a.state in ("lost", "failed")
+    }
     repeated = len(runs.starts) - len(runs.first_start)
-    assert repeated <= len(lost & of_tries.keys()), f"{repeated} runs too many"
+    assert repeated <= len(unsuccessful & of_tries.keys()), f"{repeated} runs too many"
 
 
 def _follows(rows: Rows) -> Iterator[tuple[TaskExecution, TaskExecution]]:
