@@ -71,6 +71,9 @@ class Process:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def exit_code(self, seconds: float = 20.0) -> int:
         return self._process.wait(seconds)
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from oracle import Oracle
@@ -10,6 +11,7 @@ import databases
 import processes
 from i3tasks_core.config import PubSubConfig
 from i3tasks_django.publishing import declare
+from i3tasks_django.types import PushQueue
 
 LEASE = 1.5
 
@@ -31,3 +33,28 @@ def services(
 @pytest.fixture
 def oracle(tmp_path: Path) -> Oracle:
     return Oracle(tmp_path / "oracle")
+
+
+@pytest.fixture(params=["push", "pull"])
+def mode(request: pytest.FixtureRequest) -> str:
+    way: str = request.param
+    return way
+
+
+@pytest.fixture
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was delivered and not acknowledged comes back in a moment."""
+    monkeypatch.setattr("i3tasks_emulator.settings.MIN_ACK_DEADLINE", 1)
+    monkeypatch.setattr("i3tasks_core.pubsub.subscription._PULL_DEADLINE", 2)
+    monkeypatch.setattr("i3tasks_core.pubsub.subscription._BACKOFF", (0, 1))
+
+
+@pytest.fixture
+def two_ways(
+    database: databases.Database, embedded_pubsub: PubSubConfig, soon_again: None, i3tasks: Callable[..., Any]
+) -> Iterator[processes.Stack]:
+    """The services for push and pull, with the short leases of ``services``."""
+    with processes.stack(database, lease=LEASE) as made:
+        i3tasks(default_queue=PushQueue("default", "default", made.push_endpoint))
+        assert declare()
+        yield made

@@ -267,4 +267,5 @@ def flaky(name: str, failures: int, task_metadata: TaskMetadata) -> str:
 
 # Workers import only an app's tasks.py.
 import project.fault_tasks  # noqa: E402
+import project.misbehaving  # noqa: E402
 import project.stumbling  # noqa: E402, F401
