@@ -235,6 +235,11 @@ def leave_behind(what: str) -> int:
 
 
 @task(queue_name="heavy", max_retries=0)
+def leave_a_thread_that_must_be_waited_for() -> None:
+    threading.Thread(target=time.sleep, args=(3_600,), daemon=False).start()
+
+
+@task(queue_name="heavy", max_retries=0)
 def look(name: str) -> dict[str, Any]:
     """What the next task finds; whatever it cannot do fails it."""
     Group.objects.create(name=name)
