@@ -50,11 +50,21 @@ def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def lease() -> float:
+    """Seconds; for a test module to change."""
+    return LEASE
+
+
+@pytest.fixture
 def two_ways(
-    database: databases.Database, embedded_pubsub: PubSubConfig, soon_again: None, i3tasks: Callable[..., Any]
+    database: databases.Database,
+    embedded_pubsub: PubSubConfig,
+    soon_again: None,
+    i3tasks: Callable[..., Any],
+    lease: float,
 ) -> Iterator[processes.Stack]:
-    """The services for push and pull, with the short leases of ``services``."""
-    with processes.stack(database, lease=LEASE) as made:
+    """The services for push and pull."""
+    with processes.stack(database, lease=lease) as made:
         i3tasks(default_queue=PushQueue("default", "default", made.push_endpoint))
         assert declare()
         yield made
