@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 
 import postgres
+from project.variants import VARIANT
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def clear() -> None:
 def environment(database: Database, **more: str) -> dict[str, str]:
     """The environment of a process that works on that database."""
     base = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "I3TASKS_"))}
+    base |= {name: os.environ[name] for name in (VARIANT,) if name in os.environ}
     base |= {"DJANGO_SETTINGS_MODULE": "project.settings", "PYTHONPATH": str(Path(__file__).parent)}
     return base | database.environment | more
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import ledger
 import pytest
@@ -61,3 +62,38 @@ def entries(database: databases.Database) -> Iterator[None]:
 @pytest.fixture
 def oracle(tmp_path: Path) -> Oracle:
     return Oracle(tmp_path / "oracle")
+
+
+@pytest.fixture(params=["push", "pull"])
+def mode(request: pytest.FixtureRequest) -> str:
+    way: str = request.param
+    return way
+
+
+@pytest.fixture
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was delivered and not acknowledged comes back in a moment."""
+    monkeypatch.setattr("i3tasks_emulator.settings.MIN_ACK_DEADLINE", 1)
+    monkeypatch.setattr("i3tasks_core.pubsub.subscription._PULL_DEADLINE", 2)
+    monkeypatch.setattr("i3tasks_core.pubsub.subscription._BACKOFF", (0, 1))
+
+
+@pytest.fixture
+def lease() -> float:
+    """Seconds; for a test module to change."""
+    return LEASE
+
+
+@pytest.fixture
+def two_ways(
+    database: databases.Database,
+    embedded_pubsub: PubSubConfig,
+    soon_again: None,
+    i3tasks: Callable[..., Any],
+    lease: float,
+) -> Iterator[processes.Stack]:
+    """The services for push and pull."""
+    with processes.stack(database, lease=lease) as made:
+        i3tasks(default_queue=PushQueue("default", "default", made.push_endpoint))
+        assert declare()
+        yield made

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from i3tasks_django.types import I3TasksSettings, PullQueue, PushQueue
+from project.variants import varied
 
 SECRET_KEY = "tests"
 DEBUG = False
@@ -42,22 +43,26 @@ TEMPLATES = [
     }
 ]
 
-SQLITE = {
-    "ENGINE": "django.db.backends.sqlite3",
-    "NAME": os.environ.get("TEST_SQLITE", str(Path(__file__).with_name("unused.sqlite3"))),
-    "OPTIONS": {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-    },
-}
-POSTGRES = {
-    "ENGINE": "django.db.backends.postgresql",
-    "HOST": "127.0.0.1",
-    "PORT": os.environ.get("TEST_POSTGRES_PORT", ""),
-    "USER": "postgres",
-    "NAME": os.environ.get("TEST_POSTGRES_NAME", "postgres"),
-}
+SQLITE = varied(
+    {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("TEST_SQLITE", str(Path(__file__).with_name("unused.sqlite3"))),
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+)
+POSTGRES = varied(
+    {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": "127.0.0.1",
+        "PORT": os.environ.get("TEST_POSTGRES_PORT", ""),
+        "USER": "postgres",
+        "NAME": os.environ.get("TEST_POSTGRES_NAME", "postgres"),
+    }
+)
 DATABASES = {"default": POSTGRES if os.environ.get("TEST_POSTGRES_PORT") else SQLITE}
 
 PUBSUB_CONFIG = {

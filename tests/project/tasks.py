@@ -265,4 +265,7 @@ def flaky(name: str, failures: int, task_metadata: TaskMetadata) -> str:
     return name
 
 
-import project.fault_tasks  # noqa: E402, F401 - workers import only an app's tasks.py
+# Workers import only an app's tasks.py.
+import project.fault_tasks  # noqa: E402
+import project.misbehaving  # noqa: E402
+import project.stumbling  # noqa: E402, F401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from datetime import timedelta
 
 import pytest
@@ -40,6 +41,16 @@ def assert_repeated(ended, error_class):
     assert ended.state is TryState.FAILED
     assert timedelta(0) <= ended.retry_after <= POLICY.maximum
     assert ended.error.error_class.endswith(error_class)
+
+
+def test_what_a_body_sets_in_its_context_is_gone_with_it():
+    colour: ContextVar[str] = ContextVar("colour", default="none")
+    colour.set("ours")
+
+    seen = [run(lambda: (colour.get(), colour.set("theirs"))[0]).result for _ in range(2)]
+
+    assert seen == ["ours", "ours"]
+    assert colour.get() == "ours"
 
 
 # --- what the task is given

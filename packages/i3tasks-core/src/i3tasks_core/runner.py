@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +18,12 @@ _OUR_FRAMES = 2  # run and call, in every traceback
 
 
 def run(claim: Claim, task: TaskDefinition, metadata: TaskMetadata) -> Outcome:
-    """The task's outcome; nothing that user code does or raises gets past here."""
+    """The task's outcome; nothing that user code does or raises gets past here.
+
+    Nor does what it sets in its context, Django's language and time zone among it: threads run many tasks.
+    """
     try:
-        value = call(task, metadata, claim.args, claim.kwargs)
+        value = copy_context().run(call, task, metadata, claim.args, claim.kwargs)
     except BaseException as error:  # noqa: BLE001 - SystemExit and the like are a task's failures too
         return _judge(error, claim, task)
     return after_return(value)

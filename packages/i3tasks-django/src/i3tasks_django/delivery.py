@@ -28,6 +28,7 @@ from i3tasks_django.lineage import Lineage
 from i3tasks_django.models import TaskExecution
 from i3tasks_django.ringing import publish_on_commit
 from i3tasks_django.runtime import Runtime
+from i3tasks_django.sessions import discard_changed_sessions, watch_new_sessions, watch_sessions
 from i3tasks_django.store import Settlement
 from i3tasks_django.store.database import (
     alias,
@@ -81,6 +82,7 @@ class Delivery:
         self._runtime = current
         self._queue_name = queue_name
         self._reported: OrderedDict[str, None] = OrderedDict()
+        watch_new_sessions()
 
     def read(self, data: bytes, attributes: dict[str, str]) -> Envelope:
         """What a message says; costs no query.
@@ -178,12 +180,14 @@ class Delivery:
         ran: Finish | Verdict = Verdict.UNSETTLED
         try:
             drop_dead_connections()
+            watch_sessions()
             ran = self._run_task(claim)
         except Exception as error:  # noqa: BLE001 - the thread's next try must not suffer; the lease runs out
             events.TRY_UNSETTLED(**claim.facts, error=repr(error))
         finally:
             if isinstance(ran, Verdict):
                 self._runtime.heart.drop([claim])
+            discard_changed_sessions()
             _give_back_pooled_connections()
         return ran
 

@@ -27,6 +27,9 @@ from i3tasks_django.worker_options import HEALTH_PORT, WorkerOptions
 HANGING_AFTER = LONG_POLL + 20.0
 """Seconds after which a pull is taken for one that never ends."""
 
+LAST_WAIT = 2.0
+"""Seconds that the end of the process waits for threads of the tasks' own."""
+
 
 def work(options: WorkerOptions) -> int:
     """Run the worker that the options ask for: the service's and ``manage.py i3tasks_worker``'s.
@@ -147,7 +150,21 @@ def run_worker(options: WorkerOptions) -> int:
         sys.stdout.flush()
         os._exit(code)
     beat.ends(1.0)  # a pass takes milliseconds; one that hangs must not keep the process
+    _end_in_time(code)
     return code
+
+
+def _end_in_time(code: int) -> None:
+    """The interpreter waits for threads that are no daemons, and one that a task has left may never end."""
+    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+        threading.Thread(target=_end_after, args=(LAST_WAIT, code), name="i3tasks-end", daemon=True).start()
+
+
+def _end_after(seconds: float, code: int) -> None:
+    time.sleep(seconds)
+    ringing.flush(1.0)
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _is_worn(worker: Worker, options: WorkerOptions) -> str | None:

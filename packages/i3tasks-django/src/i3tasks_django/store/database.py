@@ -251,7 +251,8 @@ def waiting_for_locks(seconds: float | None) -> Iterator[None]:
     if seconds is None or connection().vendor != "postgresql":
         yield
         return
-    rows("SELECT set_config('lock_timeout', %s, true)", [f"{seconds * 1000:.0f}ms"])
+    with connection().cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
     try:
         yield
     except OperationalError as error:
