@@ -40,10 +40,9 @@ T = TypeVar("T")
 any_of_them = st.integers(0, 63)
 batches = st.lists(any_of_them, min_size=1, max_size=4)
 yes_or_no = st.booleans()
-
-
-broker = Broker()
-"""The one of the machine that is running."""
+MOST_TICKS = 5  # there is more to see than these
+WHAT_NEXT = ["hold", "run", "release", "release by mistake"]
+broker = Broker()  # of the machine that is running
 
 
 class Machine(RuleBasedStateMachine):
@@ -64,9 +63,10 @@ class Machine(RuleBasedStateMachine):
         self._seen = Look()
         self._is_idle = False
 
-    @initialize(misfire=st.sampled_from(["latest", "all", "skip"]))
-    def schedule(self, misfire: str) -> None:
-        """Half a day from now, so that no tick falls due while the test runs."""
+    @initialize(misfire=st.sampled_from(["latest", "all", "skip"]), first=trees, second=trees)
+    def begin(self, misfire: str, first: Any, second: Any) -> None:
+        """The schedule's tick is half a day away, so that none falls due while the test runs."""
+        self.watch.plans += [self._dispatched(first), self._dispatched(second)]
         now = store.database_now()
         self._cron = f"0 {(now.hour + 12) % 24} * * *"
         TaskSchedule.objects.create(
@@ -123,8 +123,8 @@ class Machine(RuleBasedStateMachine):
 
     # The broker and its subscribers
 
-    @rule(places=batches, is_acknowledged=yes_or_no, is_run=yes_or_no)
-    def pull(self, places: list[int], is_acknowledged: bool, is_run: bool) -> None:
+    @rule(places=batches, is_acknowledged=yes_or_no, what=st.sampled_from(WHAT_NEXT))
+    def pull(self, places: list[int], is_acknowledged: bool, what: str) -> None:
         """Many messages are claimed together; unless they are acknowledged they will come again."""
         if self._lacks(broker.messages):
             return
@@ -134,8 +134,10 @@ class Machine(RuleBasedStateMachine):
         self._holds(admission.claims)
         if is_acknowledged:
             broker.forget(asked)
-        if is_run:
+        if what == "run":
             self._run(admission.claims)
+        elif what != "hold":
+            self._release(admission.claims, is_mistaken=what == "release by mistake")
 
     @rule(place=any_of_them, is_acknowledged=yes_or_no)
     def push(self, place: int, is_acknowledged: bool) -> None:
@@ -190,17 +192,6 @@ class Machine(RuleBasedStateMachine):
         else:
             del self.ran[which - len(self.claims)]
 
-    @rule(which=any_of_them, is_mistaken=yes_or_no)
-    def release(self, which: int, is_mistaken: bool) -> None:
-        """Who hands a try back, to somebody else, and runs it all the same is refused by the fence alone."""
-        if self._lacks(self.claims):
-            return
-        claim = self.claims.pop(which % len(self.claims))
-        Delivery(runtime()).release([claim])
-        if is_mistaken:
-            self.claims.append(claim)
-            self._holds(Delivery(runtime()).admit([messages.received(_bell_of(claim))]).claims)
-
     @rule()
     def heartbeat(self) -> None:
         if self._lacks(self.claims or self.ran):
@@ -228,6 +219,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(days=st.integers(0, 3), beats=st.integers(1, 2), is_edited=yes_or_no)
     def tick(self, days: int, beats: int, is_edited: bool) -> None:
+        if self._lacks(range(TaskScheduleTick.objects.count(), MOST_TICKS)):
+            return
         planned = TaskSchedule.objects.get()
         if is_edited:  # by two at once; and a beat was stopped over its plan
             assert store.edit(TaskSchedule.objects.get(), cron=self._cron)
@@ -281,8 +274,7 @@ class Machine(RuleBasedStateMachine):
 
     def _dispatched(self, tree: Any) -> Plan:
         plan = Plan(tree, self._names)
-        made = value_of(plan.root)
-        plan.handle = made.delay()
+        plan.handle = value_of(plan.root).delay()
         return plan
 
     def _lacks(self, items: Sequence[Any]) -> bool:
@@ -294,7 +286,7 @@ class Machine(RuleBasedStateMachine):
         return self._is_idle
 
     def _with_handles(self) -> list[Plan]:
-        return [plan for plan in self.watch.plans if plan.handle is not None]
+        return [plan for plan in self.watch.plans if plan.handle]
 
     def _holds(self, claims: list[Claim]) -> None:
         early = TaskExecutionTry.objects.filter(
@@ -308,6 +300,16 @@ class Machine(RuleBasedStateMachine):
                 label = claim.args[0]
                 assert label not in self.watch.stopped, f"{label} was cancelled and was claimed"
         self.claims += claims
+
+    def _release(self, claims: list[Claim], *, is_mistaken: bool) -> None:
+        """Who hands tries back, to somebody else, and runs them still is refused by the fence alone."""
+        Delivery(runtime()).release(claims)
+        if is_mistaken:
+            bells = [messages.received(_bell_of(claim), str(claim.try_id)) for claim in claims]
+            self._holds(Delivery(runtime()).admit(bells).claims)
+            self._run(claims)
+        else:
+            self.claims = [claim for claim in self.claims if claim not in claims]
 
     def _run(self, claims: list[Claim]) -> None:
         for claim in claims:
@@ -336,7 +338,6 @@ def _some(items: Sequence[T], places: Sequence[int]) -> list[T]:
 
 
 def _is_held(claim: Claim) -> bool:
-    """Whether the claim is still the row's."""
     return TaskExecutionTry.objects.filter(pk=claim.try_id, state="running", fence=claim.fence).exists()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import machine
 import pytest
 from chaos import any_seed, seeded
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from i3tasks_core.lease import Heart
@@ -17,11 +17,12 @@ from i3tasks_django.runtime import Runtime
 pytestmark = pytest.mark.usefixtures("database")
 
 QUICK = settings(
-    max_examples=20,
+    max_examples=25,
     stateful_step_count=50,
     deadline=None,
     database=None,
     report_multiple_bugs=False,
+    phases=[Phase.generate, Phase.shrink],  # to explain a failure it would trace every line, failing or not
     suppress_health_check=list(HealthCheck),
 )
 LONG = settings(QUICK, max_examples=100, stateful_step_count=100)
