@@ -187,6 +187,16 @@ def test_a_tick_planned_by_an_old_version_does_not_fire(schedule):
     assert (row.version, row.cron) == (2, "0 0 1 1 *")
 
 
+def test_a_plan_from_before_an_edit_fires_nothing(schedule):
+    """Also when the edit has come to the very tick that was planned: after a clock was put back, say."""
+    planned = schedule(Schedule("project.tasks", "log_sent", "0 0 1 1 *", ["tick"]))
+    assert edit(TaskSchedule.objects.get(), task_args=["something else"])
+    assert TaskSchedule.objects.get().next_run_at == planned.next_run_at
+
+    assert not store.move_on(planned, planned.next_run_at + timedelta(days=1))
+    assert TaskSchedule.objects.get().next_run_at == planned.next_run_at
+
+
 def test_rows_of_other_releases_are_left_to_them_until_nobody_declares_them(schedule):
     old = schedule(Schedule("project.tasks", "nothing", "* * * * *", name="old"))
     schedule(EVERY_MINUTE)
