@@ -82,7 +82,8 @@ class Cluster:
         deadline, pid_file = time.monotonic() + 30, Path(self._data, "postmaster.pid")
         while not (pid_file.exists() and pid_file.read_text().rstrip().endswith("ready")):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self._base / "log").read_text())
+                said = (self._base / "log").read_text()
+                raise RuntimeError(f"exit code {self._process.poll()}:\n{said}")
             time.sleep(0.02)
 
 
