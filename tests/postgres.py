@@ -54,7 +54,8 @@ class Cluster:
         with (self._base / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *self._as_user, self._bin / "postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port),
+                    *self._as_user,
+                    self._bin / "postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port),
                     "-k", str(self._base), *options,
                 ],
                 stdout=log, stderr=log, cwd=self._base, env=self._environment, start_new_session=True,
