@@ -72,7 +72,7 @@ def waits_of_the_released(rows: Rows, gone: list[Process]) -> Iterator[float]:
     started = {a.pk: a.started_at for attempts in rows.tries.values() for a in attempts}
     last: dict[int, datetime] = {}
     for said in (json.loads(line) for worker in gone for line in worker.output.splitlines()):
-        if said.get("event") == "try_released":
+        if said["message"] == "try_released":
             at, try_id = datetime.fromisoformat(said["time"]), int(said["try_id"])
             last[try_id] = max(at, last.get(try_id, at))
     return ((started[try_id] - at).total_seconds() for try_id, at in last.items())
