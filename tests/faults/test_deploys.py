@@ -31,7 +31,7 @@ class Scale:
     is_punctual: bool
 
 
-QUICK = Scale(workers=2, rounds=1, is_punctual=False)
+QUICK = Scale(workers=1, rounds=1, is_punctual=False)
 LONG = Scale(workers=3, rounds=20, is_punctual=True)
 PATIENCE = 60
 
