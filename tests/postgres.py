@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ports import free_port
 
@@ -40,7 +39,7 @@ class Cluster:
         self._bin = binaries()
         # Not pytest's tmp_path: that is closed to the user the server runs as.
         self._base = Path(tempfile.mkdtemp(prefix="i3tasks-pg-", dir="/tmp"))
-        self._user = _unprivileged(self._base)
+        self._as_user = _unprivileged(self._base)
         self._environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(self._base)}
         self.port = free_port()
         self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -55,11 +54,11 @@ class Cluster:
         with (self._base / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *self._as_user,
                     self._bin / "postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port),
                     "-k", str(self._base), *options,
                 ],
                 stdout=log, stderr=log, cwd=self._base, env=self._environment, start_new_session=True,
-                **self._user,
             )  # fmt: skip
         self._wait_until_ready()
 
@@ -74,15 +73,16 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [self._bin / program, *arguments],
-            check=True, capture_output=True, cwd=self._base, env=self._environment, **self._user,
+            [*self._as_user, self._bin / program, *arguments],
+            check=True, capture_output=True, cwd=self._base, env=self._environment,
         )  # fmt: skip
 
     def _wait_until_ready(self) -> None:
         deadline, pid_file = time.monotonic() + 30, Path(self._data, "postmaster.pid")
         while not (pid_file.exists() and pid_file.read_text().rstrip().endswith("ready")):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self._base / "log").read_text())
+                said = (self._base / "log").read_text()
+                raise RuntimeError(f"exit code {self._process.poll()}:\n{said}")
             time.sleep(0.02)
 
 
@@ -95,11 +95,15 @@ def cluster(settings: tuple[str, ...] = DURABILITY_OFF) -> Iterator[Cluster]:
         server.remove()
 
 
-def _unprivileged(base: Path) -> dict[str, Any]:
-    """initdb and postgres refuse to run as root."""
+def _unprivileged(base: Path) -> list[str]:
+    """What to begin commands with: initdb and postgres refuse to run as root.
+
+    A command and not Popen's own way to another user, for which Python forks: in a process that speaks gRPC
+    the child may crash before it becomes anything else.
+    """
     if os.geteuid() != 0:
-        return {}
+        return []
     users = {user.pw_name: user for user in pwd.getpwall()}
     user = users.get("postgres") or users["nobody"]
     os.chown(base, user.pw_uid, user.pw_gid)
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]

@@ -46,9 +46,10 @@ def services_at_defaults(
     server: str = request.getfixturevalue(f"{pubsub}_target")
     chosen: databases.Database = request.getfixturevalue(f"{vendor}_session")
     override(PUBSUB_CONFIG={"EMULATOR": True, "HOST": server, "PROJECT_ID": f"p{uuid.uuid4().hex[:12]}"})
-    with databases.current(chosen), processes.stack(chosen) as made:
-        assert declare()
-        yield made
+    with databases.current(chosen):
+        with processes.stack(chosen) as made:
+            assert declare()
+            yield made
         databases.clear()
 
 

@@ -106,6 +106,8 @@ class Load:
 
     def _call(self, name: str, queue_name: str) -> None:
         for attempt in itertools.count():
+            if self._is_over:  # also when the test has failed, and nobody will bring the database back
+                return
             try:
                 self._dispatch(f"{name}-{attempt}", queue_name)
             except (DatabaseError, InterfaceError) as error:

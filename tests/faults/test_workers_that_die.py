@@ -33,7 +33,7 @@ class Scale:
     patience: float
 
 
-QUICK = Scale(groups=12, members=20, workers=2, concurrency=4, kills=4, patience=60)
+QUICK = Scale(groups=12, members=20, workers=2, concurrency=4, kills=3, patience=60)
 LONG = Scale(groups=500, members=20, workers=4, concurrency=8, kills=50, patience=900)
 
 

@@ -66,8 +66,8 @@ def test_what_a_stopped_worker_finishes_later_is_refused(scale, seed, services, 
 def call_some(number: int, oracle: Oracle) -> None:
     """Of both kinds, each with a step that follows."""
     for label in labels(number):
-        work = work_and_call if is_atomic(label) else work_slowly
-        work.delay(str(oracle.path), label, SECONDS).then(leave_a_trace, str(oracle.path), f"{label}-step")
+        work = (work_and_call if is_atomic(label) else work_slowly).s(str(oracle.path), label, SECONDS)
+        work.then(leave_a_trace, str(oracle.path), f"{label}-step").delay()
 
 
 def labels(number: int) -> Iterator[str]:

@@ -8,11 +8,15 @@ import signal
 import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 import django
 
-MOST_SECONDS = 0.08
-"""A child lives for a part of it: to connect and to call a few times."""
+MOST_LINES = 8
+"""A child says less than this before it dies: it connects, and calls a few times."""
+
+MOST_SECONDS = 0.05
+"""And it dies at a random moment of so many after that: what a few calls take."""
 
 
 def main(trace: str, oracle: str, kills: int, seed: int) -> None:
@@ -27,10 +31,17 @@ def main(trace: str, oracle: str, kills: int, seed: int) -> None:
         child = os.fork()
         if not child:
             call_until_killed(trace, oracle, f"client-{number}")
-        time.sleep(dice.uniform(0.005, MOST_SECONDS))
+        wait_for(trace, f" client-{number}-", dice.randrange(1, MOST_LINES))
+        time.sleep(dice.uniform(0, MOST_SECONDS))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         fault_tasks.note(trace, "killed")
+
+
+def wait_for(trace: str, text: str, count: int) -> None:
+    """Until the trace has so many lines with that text."""
+    while not os.path.exists(trace) or Path(trace).read_text().count(text) < count:
+        time.sleep(0.001)
 
 
 def call_until_killed(trace: str, oracle: str, client: str) -> None:
