@@ -57,7 +57,13 @@ WEAKENINGS: dict[str, list[Change]] = {
     ],
     # Read which tries are lost, then write: one that ended in between is reopened.
     "rescue": [
-        Change("rescue", "_rescue", "free_of_locks(silent)", "silent"),
+        Change(
+            "rescue",
+            "_rescue",
+            'free_of_locks(silent).values_list("pk", "task_execution"))\n'
+            "    writable = free_executions(execution_of.values())",
+            'silent.values_list("pk", "task_execution"))\n    writable = set(execution_of.values())',
+        ),
         Change("rescue", "_SQL", " AND {is_running} AND lease_until < {now}", ""),
     ],
     # The group counts its members (calls, that is) instead of their ends: write skew.
