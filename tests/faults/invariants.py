@@ -102,7 +102,8 @@ def each_group_was_joined_once_after_its_last_member(rows: Rows, runs: Runs) -> 
         members, joined = rows.members[group.pk], rows.after[group.pk]
         assert len(joined) == 1, f"{group} ({group.status}) was joined by {joined}"
         assert joined[0].after_failure is (group.status == "failed"), f"{group} ({group.status}): {joined}"
-        assert joined[0].created_at >= max(member.finished_at for member in members)
+        last_at = max(member.finished_at for member in members)
+        assert joined[0].created_at >= last_at, f"{group} was joined {last_at - joined[0].created_at} early"
         ends = [runs.end_of(rows.last_try(member).pk) for member in members if member.state == "success"]
         assert runs.first_start[joined[0].pk] > max(ends, default=-1), f"{group} was joined early"
 

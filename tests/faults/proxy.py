@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import socket
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 
@@ -36,10 +39,13 @@ class Proxy:
     def heal(self) -> None:
         self._is_cut = False
 
-    def swallow(self) -> None:
-        """Say nothing any more on the connections that there are, and leave them open; new ones work."""
-        for pair in list(self._pairs):
-            pair.is_mute = True
+    def swallow(self) -> list[int]:
+        """The server is gone from the connections that there are, and says nothing; new ones work.
+
+        Returns:
+            The clients' ports of those connections.
+        """
+        return [pair.swallow() for pair in list(self._pairs)]
 
     def close_all(self) -> None:
         for pair in list(self._pairs):
@@ -83,7 +89,7 @@ class _Pair:
     """A connection and the one that it goes on by."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
-        self.is_mute = False
+        self._is_mute = False
         self._proxy, self._client, self._server = proxy, client, server
         self._loses_next = False
         threading.Thread(target=self._run, daemon=True).start()
@@ -93,6 +99,13 @@ class _Pair:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._proxy.forget(self)
+
+    def swallow(self) -> int:
+        self._is_mute = True
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        port: int = self._client.getpeername()[1]
+        return port
 
     def _run(self) -> None:
         asking = threading.Thread(target=self._until_closed, args=(self._ask,), daemon=True)
@@ -106,13 +119,14 @@ class _Pair:
         with suppress(OSError):
             while pump():
                 pass
-        self.close()
+        if not self._is_mute:
+            self.close()
 
     def _ask(self) -> bool:
         data = self._client.recv(65_536)
         if self._proxy.wants_to_lose(data):
             self._loses_next = True
-        if not self.is_mute:
+        if not self._is_mute:
             self._server.sendall(data)
         return bool(data)
 
@@ -121,6 +135,28 @@ class _Pair:
         if self._loses_next and data:
             self._proxy.lost_count += 1
             return False
-        if not self.is_mute:
+        if not self._is_mute:
             self._client.sendall(data)
         return bool(data)
+
+
+def can_drop() -> bool:
+    return os.geteuid() == 0 and shutil.which("iptables") is not None
+
+
+@contextmanager
+def dropping(port: int, clients: Iterable[int]) -> Iterator[None]:
+    """No packet comes through between that port and those of its clients, in either direction."""
+    ends = [pair for client in clients for pair in ((port, client), (client, port))]
+    try:
+        for ours, theirs in ends:
+            _rule("-I", ours, theirs)
+        yield
+    finally:
+        for ours, theirs in ends:
+            _rule("-D", ours, theirs)
+
+
+def _rule(change: str, ours: int, theirs: int) -> None:
+    ports = ("--sport", str(ours), "--dport", str(theirs))
+    subprocess.run(["iptables", "-w", change, "OUTPUT", "-p", "tcp", *ports, "-j", "DROP"], check=True)
