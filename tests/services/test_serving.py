@@ -318,6 +318,12 @@ class TestAServiceThatCannotStart:
         line = refused("i3tasks_worker", I3TASKS_LOG_LEVEL="loud")
         assert "I3TASKS_LOG_LEVEL is 'LOUD': write DEBUG" in line
 
+    @pytest.mark.parametrize("module", SERVICES)
+    def test_with_a_grace_that_is_none(self, module, refused):
+        line = refused(module, PORT="0", I3TASKS_QUEUE="heavy", I3TASKS_GRACE_SECONDS="-1")
+        expected = "I3TASKS_GRACE_SECONDS is '-1': write a whole number from 0 to 1000000"
+        assert line == f"{module.replace('_', '-')}: {expected}\n"
+
     def test_with_a_database_in_a_folder_that_is_not_there(self, refused, sqlite_session, tmp_path):
         path = str(tmp_path / "nowhere" / "db.sqlite3")
         line = refused("i3tasks_worker", database=named(sqlite_session, path))

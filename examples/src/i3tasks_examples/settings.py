@@ -50,18 +50,19 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("EXAMPLE_DATABASE", "i3tasks-example.sqlite3"),
-        # i3tasks asks for these three on SQLite, and says so in a system check: several processes write.
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    }
+_SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": os.environ.get("EXAMPLE_DATABASE", "i3tasks-example.sqlite3"),
+    # i3tasks asks for these three on SQLite, and says so in a system check: several processes write.
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    },
 }
+# Where its server is, and who we are, PostgreSQL's own library reads from PGHOST, PGPORT, PGUSER, PGPASSWORD.
+_POSTGRES = {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ.get("EXAMPLE_POSTGRES")}
+DATABASES = {"default": _POSTGRES if _POSTGRES["NAME"] else _SQLITE}
 
 PUBSUB_CONFIG = {
     "EMULATOR": True,

@@ -122,12 +122,15 @@ def run_beat(health_port: int | None) -> int:
     Args:
         health_port: where the health sidecar listens; None runs without it.
 
+    Environment: ``I3TASKS_GRACE_SECONDS``, for the pass that is being made at the end.
+
     Returns:
         The exit code.
 
     Raises:
-        CannotStart: the port is taken.
+        CannotStart: the port is taken, or the grace is no number.
     """
+    grace = environment_number("I3TASKS_GRACE_SECONDS", GRACE)
     beat = SideBeat((PERIOD, PERIOD))
     stopping = StopRequest()
     if health_port is not None:
@@ -145,7 +148,7 @@ def run_beat(health_port: int | None) -> int:
         pass
     beat.stop()
     # A pass that waits for a lock must not keep the process: what it writes is written whole or not at all.
-    left_count = 0 if beat.ends(environment_number("I3TASKS_GRACE_SECONDS", GRACE)) else 1
+    left_count = 0 if beat.ends(grace) else 1
     events.SERVICE_STOPPED(service="beat", running_count=left_count)
     return 0
 

@@ -15,7 +15,8 @@ SERVICE = "i3tasks-beat"
 def beat() -> None:
     """Fire schedules, ring for due tries, rescue lost ones and clean up until SIGTERM or Ctrl+C.
 
-    Reads DJANGO_SETTINGS_MODULE, PORT (of the health sidecar, 8080 by default) and I3TASKS_LOG_LEVEL.
+    Reads DJANGO_SETTINGS_MODULE, PORT (of the health sidecar, 8080 by default), I3TASKS_GRACE_SECONDS (8)
+    and I3TASKS_LOG_LEVEL.
     """
     start(SERVICE)
     # Nothing of Django's may be imported before start() has set it up.
