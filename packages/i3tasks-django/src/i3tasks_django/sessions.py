@@ -8,6 +8,7 @@ database that changes settings for the session, are not seen.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
@@ -30,13 +31,17 @@ def watch_new_sessions() -> None:
 
 
 def watch_sessions() -> None:
-    """And at those of this thread's connections that somebody else has opened."""
-    for current in connections.all(initialized_only=True):
-        _watch(current)
+    """And at those of this thread's connections that were open before."""
+    if not getattr(_thread, "is_watched", False):
+        for current in connections.all(initialized_only=True):
+            _watch(current)
+        _thread.is_watched = True
 
 
 def discard_changed_sessions() -> None:
     """Close every connection of this thread whose session is no longer as Django has set it up."""
+    if not _changed:
+        return  # as nearly always: to ask for the connections costs as much as to run a small task
     for current in connections.all(initialized_only=True):
         if current in _changed and not current.in_atomic_block:
             _changed.discard(current)
@@ -46,6 +51,7 @@ def discard_changed_sessions() -> None:
 
 
 _changed: WeakSet[BaseDatabaseWrapper] = WeakSet()
+_thread = threading.local()
 
 
 def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
