@@ -171,14 +171,14 @@ class Machine(RuleBasedStateMachine):
     def settle(self, places: list[int], is_answer_lost: bool) -> None:
         if self._lacks(self.ran):
             return
-        finishes = _some(self.ran, places)
-        held = {finish.claim.try_id for finish in finishes if _is_held(finish.claim)}
+        # Of two who ran one try, each is a worker of his own.
+        finishes = list({finish.claim.try_id: finish for finish in _some(self.ran, places)}.values())
+        held = [_is_held(finish.claim) for finish in finishes]
         for _ in range(
             2 if is_answer_lost else 1
         ):  # who does not know whether it was written writes it again
             verdicts = Delivery(runtime())._settle_free(finishes)
-            ours = [verdict is Verdict.SETTLED for verdict in verdicts]
-            assert ours == [finish.claim.try_id in held for finish in finishes]
+            assert [verdict is Verdict.SETTLED for verdict in verdicts] == held
         self.ran = [finish for finish in self.ran if finish not in finishes]
 
     @rule(which=any_of_them)

@@ -26,18 +26,19 @@ runs: list[Run] = []
 
 @task(bind=True, max_retries=RETRIES, retry=LATER)
 def step(label: str, failures: int, task_metadata: TaskMetadata) -> str:
-    return _run(label, failures, task_metadata)
+    runs.append(Run(label, task_metadata.try_id))
+    return _end(label, failures, task_metadata)
 
 
 @task(bind=True, max_retries=RETRIES, retry=LATER, atomic=True)
 def ledger_step(label: str, failures: int, task_metadata: TaskMetadata) -> str:
     """Writes a row of its own, which must be there once if the call succeeded, and never otherwise."""
-    Group.objects.create(name=label)
-    return _run(label, failures, task_metadata)
-
-
-def _run(label: str, failures: int, task_metadata: TaskMetadata) -> str:
     runs.append(Run(label, task_metadata.try_id))
+    Group.objects.create(name=label)
+    return _end(label, failures, task_metadata)
+
+
+def _end(label: str, failures: int, task_metadata: TaskMetadata) -> str:
     if task_metadata.try_number <= failures:
         raise RuntimeError(f"{label} fails in try {task_metadata.try_number}")
     return label
