@@ -33,12 +33,14 @@ class Duel:
 
     Attributes:
         passes_by: the second one does not wait for what is locked, and so finds nothing to do.
+        goes_on: afterwards the second one has something to do all the same; else it changes nothing.
     """
 
     prepare: Callable[[], SimpleNamespace]
     first: Action
     second: Action
     passes_by: bool = False
+    goes_on: bool = False
 
 
 def told() -> list[Any]:
@@ -150,22 +152,22 @@ def edit(given: SimpleNamespace) -> Any:
 DUELS = {
     "claim, claim": Duel(called, claim, claim, passes_by=True),
     "cancel, claim": Duel(called, cancel, claim, passes_by=True),
-    "claim, cancel": Duel(called, claim, cancel),
+    "claim, cancel": Duel(called, claim, cancel, goes_on=True),
     "rescue, finish": Duel(expired, rescue, finish),
     "finish, rescue": Duel(expired, finish, rescue, passes_by=True),
     "finish, finish": Duel(claimed, finish, finish),
     "finish, release": Duel(claimed, finish, release),
     "release, finish": Duel(claimed, release, finish),
-    "finish, finish in one group": Duel(two_members, finish, finish_the_other),
+    "finish, finish in one group": Duel(two_members, finish, finish_the_other, goes_on=True),
     "renew, rescue": Duel(expired, renew, rescue, passes_by=True),
     "rescue, rescue": Duel(expired, rescue, rescue, passes_by=True),
-    "cancel, finish": Duel(claimed, cancel, finish),
+    "cancel, finish": Duel(claimed, cancel, finish, goes_on=True),
     "finish, cancel": Duel(claimed, finish, cancel),
-    "then, finish": Duel(claimed, then, finish),
-    "finish, then": Duel(claimed, finish, then),
+    "then, finish": Duel(claimed, then, finish, goes_on=True),
+    "finish, then": Duel(claimed, finish, then, goes_on=True),
     "relay, relay": Duel(due_for_a_ring, relay, relay, passes_by=True),
-    "relay, claim": Duel(due_for_a_ring, relay, claim, passes_by=True),
+    "relay, claim": Duel(due_for_a_ring, relay, claim, passes_by=True, goes_on=True),
     "tick, tick": Duel(due_schedule, tick, tick, passes_by=True),
-    "tick, edit": Duel(due_schedule, tick, edit),
+    "tick, edit": Duel(due_schedule, tick, edit, goes_on=True),
     "edit, tick": Duel(due_schedule, edit, tick, passes_by=True),
 }
