@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 import django
+import hypothesis
 import pytest
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
@@ -39,6 +40,11 @@ from i3tasks_core.pubsub.publisher import Publisher  # noqa: E402
 from i3tasks_django import ringing  # noqa: E402
 from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
 from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
+
+
+# Six processes share two cores here: how long an example takes says nothing about it.
+hypothesis.settings.register_profile("shared", deadline=None)
+hypothesis.settings.load_profile("shared")
 
 
 def pytest_configure(config: pytest.Config) -> None:

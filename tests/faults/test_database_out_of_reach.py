@@ -12,6 +12,7 @@ from datetime import timedelta
 import ledger
 import pytest
 from chaos import long, quick, seeded
+from django.db import connection
 from figures import figures
 from load import DRAIN, Load
 from oracle import Oracle
@@ -104,10 +105,10 @@ def push(services: processes.Stack) -> tuple[int, float]:
     """The status of a push for a try that is not there, and the seconds it took."""
     body = messages.push_json(Envelope(try_id=2**40, execution_id=uuid7(), queue_name="default"))
     began = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", services.port, timeout=60)
-    connection.request("POST", "/i3/tasks-push/", body, {"Content-Type": "application/json"})
-    status = connection.getresponse().status
-    connection.close()
+    client = http.client.HTTPConnection("127.0.0.1", services.port, timeout=60)
+    client.request("POST", "/i3/tasks-push/", body, {"Content-Type": "application/json"})
+    status = client.getresponse().status
+    client.close()
     return status, time.monotonic() - began
 
 
@@ -193,4 +194,14 @@ def test_a_server_that_never_answers_is_given_up_and_asked_anew(
 
         assert len(store.claim(bells[1:], lease=timedelta(seconds=60), worker="w")) == 1
         assert time.monotonic() - began < 20
+        databases.clear()
+
+
+@pytest.mark.usefixtures("silent_pubsub")
+def test_a_connection_that_somebody_has_closed_is_replaced(postgres_session):
+    with databases.current(postgres_session):
+        bells = [messages.envelope_of(tasks.send.delay())]
+        connection.connection.close()
+
+        assert len(store.claim(bells, lease=timedelta(seconds=60), worker="w")) == 1
         databases.clear()

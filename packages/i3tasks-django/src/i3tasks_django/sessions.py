@@ -56,7 +56,8 @@ _thread = threading.local()
 
 def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
     if _look not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_look)
+        # Not at the end: whoever has one there for the time of a block takes the last one away with it.
+        connection.execute_wrappers.insert(0, _look)
 
 
 def _look(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -37,13 +37,12 @@ class Watch:
         Raises:
             OperationalError: it cannot be opened.
         """
-        if current.vendor != "postgresql":
+        if (descriptor := _descriptor(current)) is None:
             yield
             return
-        current.ensure_connection()
         self._start()
         thread = threading.get_ident()
-        self._watched[thread] = (time.monotonic() + LIMIT, current.connection.fileno())
+        self._watched[thread] = (time.monotonic() + LIMIT, descriptor)
         try:
             yield
         finally:
@@ -63,6 +62,17 @@ class Watch:
                 if now > until:
                     self._watched.pop(thread, (0.0, 0))
                     _hang_up(descriptor)
+
+
+def _descriptor(current: BaseDatabaseWrapper) -> int | None:
+    """None where there is nobody to wait for; one that is closed tells so whoever uses it."""
+    if current.vendor != "postgresql":
+        return None
+    current.ensure_connection()
+    if current.connection.closed:
+        return None
+    descriptor: int = current.connection.fileno()
+    return descriptor
 
 
 def _hang_up(descriptor: int) -> None:
