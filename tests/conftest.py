@@ -41,7 +41,6 @@ from i3tasks_django import ringing  # noqa: E402
 from i3tasks_django.runtime import Runtime, runtime  # noqa: E402
 from i3tasks_emulator.embedded import EmbeddedPubSub  # noqa: E402
 
-
 # Six processes share two cores here: how long an example takes says nothing about it.
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")
