@@ -41,6 +41,9 @@ class Watch:
             yield
             return
         current.ensure_connection()
+        if current.connection.closed:  # nobody waits there: whoever uses it is told at once
+            yield
+            return
         self._start()
         thread = threading.get_ident()
         self._watched[thread] = (time.monotonic() + LIMIT, current.connection.fileno())
