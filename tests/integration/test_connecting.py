@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 import databases
+from i3tasks_django import store
 from i3tasks_django.connecting import limit_waits
+from i3tasks_django.store.database import drop_dead_connections
+
+LEASE = timedelta(seconds=60)
 
 
 @pytest.fixture
@@ -48,3 +54,18 @@ def test_a_file_has_no_other_end(sqlite_session):
         limit_waits()
 
         assert "keepalives_idle" not in connection.settings_dict["OPTIONS"]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("look", [lambda: store.expired(1), lambda: store.claim([], lease=LEASE, worker="w")])
+def test_a_connection_that_was_cut_is_an_error_of_djangos_and_no_obstacle(database, look):
+    with connection.cursor() as cursor, pytest.raises(OperationalError):
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert connection.connection.closed
+
+    with suppress(OperationalError):  # of Django's, as those expect that try again
+        look()
+    connection.errors_occurred = True
+    drop_dead_connections()
+
+    assert store.expired(1) == []

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 import databases
 import messages
 from concurrency import at_once
+from i3tasks_core import outcome
+from i3tasks_core.envelope import Envelope
+from i3tasks_core.finish import Finish
 from i3tasks_core.states import TryState
 from i3tasks_django import ChainHandle, GroupError, ResultTimeout, UnknownQueue, chain, group, store
+from i3tasks_django.delivery import Delivery
 from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
+from i3tasks_django.runtime import runtime
 from project import tasks
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
@@ -500,3 +506,25 @@ def test_atomic_members_under_repeatable_read_cost_no_tries(database):
         at_once(*[lambda handle=handle: messages.deliver(handle) for handle in handles])
         assert counts(made) == ("success", 6, 0, 6, 6)
         assert TaskExecutionTry.objects.count() == 6
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_step_inside_a_group_that_somebody_has_locked_waits_for_its_turn(database):
+    """Its successor refers to the group, which PostgreSQL sees to in the commit only."""
+    chain(group(chain(tasks.nothing, tasks.nothing), tasks.nothing), tasks.nothing).delay()
+    step = TaskExecutionTry.objects.get(task_execution__chain__0__has_key="call")
+    bell = Envelope(try_id=step.pk, execution_id=step.task_execution_id, queue_name="default")
+    finishes = [
+        Finish(claim, outcome.succeeded(1))
+        for claim in store.claim([bell], lease=timedelta(seconds=60), worker="w")
+    ]
+    other = connection.copy()
+    other.set_autocommit(False)
+    with other.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM i3tasks_django_taskgroup FOR UPDATE")
+
+    assert Delivery(runtime()).settle(finishes) == finishes
+    other.rollback()
+    other.close()
+    assert Delivery(runtime()).settle(finishes) == []
+    assert TaskExecutionTry.objects.get(pk=step.pk).state == "success"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -83,3 +84,28 @@ def test_a_changed_session_does_not_go_back_into_the_pool(what):
         after = look.delay(str(handle.id))
         messages.deliver(after)
         assert after.result(timeout=0) == before.result(timeout=0)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_tasks_own_look_at_its_statements_ends_with_it(database, monkeypatch):
+    """Its thread is a new one: the connection is opened inside the task's block."""
+
+    def own(execute, *given):
+        return execute(*given)
+
+    def task(*_given):
+        with connection.execute_wrapper(own):
+            execute("SELECT 1")()
+
+    (held,) = messages.claim(tasks.nothing.delay())
+    monkeypatch.setattr("i3tasks_core.runner.call", task)
+
+    def left() -> bool:
+        try:
+            Delivery(runtime()).run(held)
+            return own in connection.execute_wrappers
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(left).result() is False

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DataError, Error, InterfaceError, OperationalError, connections, router
+from django.db import DataError, Error, InterfaceError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from tenacity import (
@@ -241,22 +241,22 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 @contextmanager
 def waiting_for_locks(seconds: float | None) -> Iterator[None]:
-    """Inside a transaction, wait no longer than this for a row; None waits as long as it takes.
+    """A transaction that waits no longer than this for a row; None waits as long as it takes.
 
     SQLite has no rows to lock: its one writer at a time is waited for as ever.
 
     Raises:
-        RowsLocked: it was longer; the transaction is to be rolled back.
+        RowsLocked: it was longer; nothing was written.
     """
-    if seconds is None or connection().vendor != "postgresql":
-        yield
-        return
-    with connection().cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
     try:
-        yield
+        # Its commit waits too, for the rows that new ones refer to.
+        with transaction.atomic(using=alias(), durable=True):
+            if seconds is not None and connection().vendor == "postgresql":
+                with connection().cursor() as cursor:
+                    cursor.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
+            yield
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        if seconds is not None and getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise RowsLocked from error
         raise
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from django.db import transaction
-
 from i3tasks_core.envelope import Envelope
 from i3tasks_core.finish import Finish
 from i3tasks_core.states import ExecutionState, TryState
@@ -79,7 +77,7 @@ def settle(finishes: Sequence[Finish], patience: float, lock_patience: float | N
     finishes = sorted(finishes, key=lambda finish: finish.claim.try_id)
 
     def write() -> Settlement:
-        with transaction.atomic(using=alias(), durable=True), waiting_for_locks(lock_patience):
+        with waiting_for_locks(lock_patience):
             return settle_within(finishes)
 
     try:
@@ -96,7 +94,7 @@ def _settle_free(finishes: Sequence[Finish], patience: float, lock_patience: flo
     """Those of them whose rows nobody has locked."""
 
     def write() -> Settlement:
-        with transaction.atomic(using=alias(), durable=True), waiting_for_locks(lock_patience):
+        with waiting_for_locks(lock_patience):
             free = free_executions(finish.claim.execution_id for finish in finishes)
             writable = [finish for finish in finishes if finish.claim.execution_id in free]
             left = _ids(finishes) - _ids(writable)

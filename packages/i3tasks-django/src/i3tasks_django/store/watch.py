@@ -42,11 +42,13 @@ class Watch:
             return
         self._start()
         thread = threading.get_ident()
-        self._watched[thread] = (time.monotonic() + LIMIT, descriptor)
+        around = self._watched.get(thread)
+        self._watched[thread] = around or (time.monotonic() + LIMIT, descriptor)
         try:
             yield
         finally:
-            self._watched.pop(thread, (0.0, 0))
+            if around is None:
+                self._watched.pop(thread, (0.0, 0))
 
     def _start(self) -> None:
         if self._pid != os.getpid():  # threads do not survive a fork
