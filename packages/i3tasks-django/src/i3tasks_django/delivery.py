@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from enum import Enum
 from uuid import UUID
 
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, transaction
 
 from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
@@ -35,6 +35,7 @@ from i3tasks_django.store.database import (
     connection,
     discard_open_transactions,
     drop_dead_connections,
+    give_back_pooled_connections,
     is_overtaken,
 )
 
@@ -112,7 +113,10 @@ class Delivery:
                 self.report_unreadable(message.message_id, error)
         if not readable:
             return Admission(claims=[], consumed=[])
-        return Admission(claims=self._claim(readable.values()), consumed=list(readable))
+        try:
+            return Admission(claims=self._claim(readable.values()), consumed=list(readable))
+        finally:
+            give_back_pooled_connections()
 
     def perform(self, claim: Claim) -> Verdict:
         """Run a claimed try and write its end, in this thread. Raises nothing."""
@@ -138,7 +142,7 @@ class Delivery:
             return [self._settle_alone(finish, max(0.0, deadline - time.monotonic())) for finish in finishes]
         finally:
             self._runtime.heart.drop(finish.claim for finish in finishes)
-            _give_back_pooled_connections()
+            give_back_pooled_connections()
 
     def report_unreadable(self, message_id: str, error: EnvelopeError) -> None:
         """Log it, once for each message: it will come again and again."""
@@ -154,7 +158,10 @@ class Delivery:
         self._runtime.heart.drop(claims)
         for claim in claims:
             events.TRY_RELEASED(**claim.facts)
-        store.release(claims)
+        try:
+            store.release(claims)
+        finally:
+            give_back_pooled_connections()
 
     def _claim(self, bells: Collection[Envelope]) -> list[Claim]:
         by_id = {bell.try_id: bell for bell in bells}
@@ -189,7 +196,7 @@ class Delivery:
             if isinstance(ran, Verdict):
                 self._runtime.heart.drop([claim])
             discard_changed_sessions()
-            _give_back_pooled_connections()
+            give_back_pooled_connections()
         return ran
 
     def _run_task(self, claim: Claim) -> Finish | Verdict:
@@ -320,7 +327,7 @@ class SharedDelivery(Delivery):
         try:
             claims = {claim.try_id: claim for claim in self._claim(bells)}
         finally:
-            _give_back_pooled_connections()
+            give_back_pooled_connections()
         return [claims.pop(bell.try_id, None) for bell in bells]  # of two that are the same, one
 
 
@@ -373,10 +380,3 @@ def _report(finish: Finish, *, is_ours: bool) -> None:
     else:
         retry_after = round(after.total_seconds(), 3)
         events.TRY_RETRIED(**facts, seconds=seconds, error_class=error.error_class, retry_after=retry_after)
-
-
-def _give_back_pooled_connections() -> None:
-    """A pool is shared by the threads; other connections stay with theirs."""
-    for current in connections.all(initialized_only=True):
-        if current.settings_dict.get("OPTIONS", {}).get("pool") and not current.in_atomic_block:
-            current.close()

@@ -135,13 +135,15 @@ def _require_sound_settings() -> None:
 def _require_tables() -> None:
     from django.apps import apps
 
-    from i3tasks_django.store.database import TRANSIENT, connection
+    from i3tasks_django.store.database import TRANSIENT, connection, give_back_pooled_connections
 
     _require_folder()
     try:
         tables = connection().introspection.table_names()
     except TRANSIENT:
         return  # a database that is away now may be back in a moment: that stops no service
+    finally:
+        give_back_pooled_connections()
     if apps.get_model("i3tasks_django", "TaskExecutionTry")._meta.db_table not in tables:
         raise CannotStart("the database has no tables for tasks: run python manage.py migrate")
 
