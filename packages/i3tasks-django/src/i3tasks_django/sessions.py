@@ -50,7 +50,8 @@ _changed: WeakSet[BaseDatabaseWrapper] = WeakSet()
 
 def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
     if _look not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_look)
+        # First: who leaves a block of connection.execute_wrapper() takes the last one away.
+        connection.execute_wrappers.insert(0, _look)
 
 
 def _look(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
