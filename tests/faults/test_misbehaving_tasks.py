@@ -29,12 +29,17 @@ from project.misbehaving import (
 )
 
 PATIENCE = 60.0
-EITHER = pytest.mark.parametrize(
-    ("database", "mode"), [("postgresql", "pull"), ("sqlite", "push")], indirect=True
-)
-REST = pytest.mark.parametrize(
-    ("database", "mode"), [("postgresql", "push"), ("sqlite", "pull")], indirect=True
-)
+WAYS = [(database, mode) for database in ("postgresql", "sqlite") for mode in ("pull", "push")]
+
+
+def once(database: str, mode: str) -> pytest.MarkDecorator:
+    """That way always, and the others on request."""
+    ways = [
+        pytest.param(*way, marks=[] if way == (database, mode) else pytest.mark.chaos, id="-".join(way))
+        for way in WAYS
+    ]
+    return pytest.mark.parametrize(("database", "mode"), ways, indirect=True)
+
 
 SURVIVED = ("exits", "recurses without end", "asks for too much memory")
 DEADLY = [name for name in DEEDS if name not in SURVIVED]
@@ -87,7 +92,8 @@ def serving(two_ways: processes.Stack, mode: str) -> Serving:
     return Serving(two_ways, mode)
 
 
-def each_is_survived(serving: Serving) -> None:
+@once("sqlite", "push")
+def test_whatever_a_task_gives_back_or_raises_it_fails_and_its_process_goes_on(serving):
     results = {name: serving.call(give_back, name) for name in RESULTS}
     errors = {name: serving.call(raise_what, name) for name in ERRORS}
     deeds = {name: serving.call(do, name) for name in SURVIVED}
@@ -106,17 +112,6 @@ def each_is_survived(serving: Serving) -> None:
     assert serving.is_the_same()
 
 
-@EITHER
-def test_whatever_a_task_gives_back_or_raises_it_fails_and_its_process_goes_on(serving):
-    each_is_survived(serving)
-
-
-@REST
-@pytest.mark.chaos
-def test_whatever_a_task_gives_back_or_raises_it_fails_here_too(serving):
-    each_is_survived(serving)
-
-
 def each_is_lost(serving: Serving, names: list[str]) -> None:
     for name in names:
         handle = serving.call(do, name)
@@ -126,7 +121,7 @@ def each_is_lost(serving: Serving, names: list[str]) -> None:
         assert last.result(timeout=0) == 3
 
 
-@EITHER
+@once("postgresql", "pull")
 def test_a_task_that_ends_its_process_is_lost_as_often_as_it_is_allowed(serving):
     each_is_lost(serving, ["ends the process"])
 
@@ -141,10 +136,17 @@ def leftovers(vendor: str) -> list[str]:
     return [*LEFTOVERS, *(LEFTOVERS_OF_A_SESSION if vendor == "postgresql" else LEFTOVERS_OF_A_FILE)]
 
 
-def each_leaves_nothing(serving: Serving, vendor: str) -> None:
+def look_with(serving: Serving, name: str) -> Any:
+    handle = serving.call(look, name)
+    serving.until_ended(handle)
+    return handle.result(timeout=0)
+
+
+@once("postgresql", "pull")
+def test_what_a_task_leaves_behind_does_not_reach_the_next_one(serving, database):
     before = look_with(serving, "before")
     found: dict[str, Any] = {}
-    for name in leftovers(vendor):
+    for name in leftovers(database.vendor):
         handle = serving.call(leave_behind, name)
         serving.until_ended(handle)
         assert handle.state == "success" or name == "a broken block", messages.tries(handle)[0].error_message
@@ -155,24 +157,7 @@ def each_leaves_nothing(serving: Serving, vendor: str) -> None:
     assert found == dict.fromkeys(found, before)
 
 
-def look_with(serving: Serving, name: str) -> Any:
-    handle = serving.call(look, name)
-    serving.until_ended(handle)
-    return handle.result(timeout=0)
-
-
-@EITHER
-def test_what_a_task_leaves_behind_does_not_reach_the_next_one(serving, database):
-    each_leaves_nothing(serving, database.vendor)
-
-
-@REST
-@pytest.mark.chaos
-def test_what_a_task_leaves_behind_does_not_reach_the_next_one_here_either(serving, database):
-    each_leaves_nothing(serving, database.vendor)
-
-
-@EITHER
+@once("sqlite", "pull")
 def test_a_thread_that_a_task_leaves_behind_does_not_keep_its_process(serving):
     serving.until_ended(serving.call(leave_a_thread_that_must_be_waited_for))
 

@@ -23,6 +23,8 @@ from project import tasks
 from project.variants import OF_POSTGRES, VARIANT, VARIANTS, varied
 
 ROOT = Path(__file__).parents[2]
+TOO_SMALL = "pool-of-two"
+ORDINARY = [name for name in (*VARIANTS, *OF_POSTGRES) if name != TOO_SMALL]
 SUITE = [
     "tests/integration/test_calls.py",
     "tests/integration/test_delivery.py",
@@ -36,14 +38,14 @@ SUITE = [
 ]
 
 
-@pytest.fixture(params=[*VARIANTS, *OF_POSTGRES])
+@pytest.fixture(params=ORDINARY)
 def variant(request: pytest.FixtureRequest, postgres_session: databases.Database) -> Iterator[str]:
     name: str = request.param
     with databases.current(replace(postgres_session, settings=varied(postgres_session.settings, name))):
         yield name
         databases.clear()
         connection.close()
-        if name == "pool":
+        if name.startswith("pool"):
             connection.close_pool()
 
 
@@ -63,9 +65,22 @@ def test_members_that_end_at_once_are_joined_once():
     assert messages.called()[-1] == "log_sent success 'joined'"
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_no_thread_of_a_worker_keeps_a_pooled_connection_that_others_need(services, tmp_path):
+    services.worker(**{VARIANT: TOO_SMALL})
+    services.beat(**{VARIANT: TOO_SMALL})
+
+    slow = tasks.write_slowly.delay(str(tmp_path / "file"), "run", 2.0)  # longer than its lease
+    quick = [tasks.add_heavy.delay(number, 1) for number in range(20)]
+
+    assert [handle.result(timeout=20) for handle in quick] == [number + 1 for number in range(20)]
+    slow.result(timeout=20)
+    assert messages.states(slow) == ["success"]
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("variant", [*VARIANTS, *OF_POSTGRES])
+@pytest.mark.parametrize("variant", ORDINARY)
 def test_the_suite_is_green(variant):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     which = [] if variant in VARIANTS else ["-k", "not sqlite"]

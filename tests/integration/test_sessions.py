@@ -59,6 +59,24 @@ def test_what_changes_a_session_is_known_by_its_statement(database, statement, i
     assert (connection.connection is session) is is_kept
 
 
+@pytest.mark.usefixtures("database")
+def test_a_session_that_begins_within_somebodys_wrapper_leaves_that_alone():
+    Delivery(runtime())
+    connection.close()
+    seen: list[str] = []
+
+    def wrapper(execute, sql, *given):
+        seen.append(sql)
+        return execute(sql, *given)
+
+    with connection.execute_wrapper(wrapper):
+        execute("SELECT 1")()
+    execute("SELECT 2")()
+
+    assert seen == ["SELECT 1"]
+    assert wrapper not in connection.execute_wrappers
+
+
 @pytest.fixture
 def pool_of_one(postgres_session: databases.Database) -> Iterator[None]:
     options = {"pool": {"min_size": 1, "max_size": 2}}

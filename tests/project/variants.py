@@ -16,6 +16,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 OF_POSTGRES: dict[str, dict[str, Any]] = {
     "pool": {"OPTIONS": {"pool": True}},
+    "pool-of-two": {"OPTIONS": {"pool": {"min_size": 1, "max_size": 2}}},
     "repeatable-read": {"OPTIONS": {"isolation_level": IsolationLevel.REPEATABLE_READ}},
     "serializable": {"OPTIONS": {"isolation_level": IsolationLevel.SERIALIZABLE}},
 }

@@ -17,7 +17,12 @@ from i3tasks_django.runtime import runtime
 from i3tasks_django.service import GRACE, environment_number
 from i3tasks_django.sidecar import serve_health
 from i3tasks_django.signals import StopRequest
-from i3tasks_django.store.database import TRANSIENT, connection, discard_broken
+from i3tasks_django.store.database import (
+    TRANSIENT,
+    connection,
+    discard_broken,
+    give_back_pooled_connections,
+)
 
 PERIOD = 1.0
 """Seconds between two passes."""
@@ -62,6 +67,8 @@ class Beat:
         else:
             self._failure = None
             self._rescued_at = now if is_rescue_due else self._rescued_at
+        finally:
+            give_back_pooled_connections()
         self._turned_at = time.monotonic()
         self.metrics.passed(done, self._turned_at - now)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from uuid import UUID
 
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, transaction
 
 from i3tasks_core import events, outcome, registry, runner
 from i3tasks_core.claim import Claim, TaskMetadata
@@ -35,6 +35,7 @@ from i3tasks_django.store.database import (
     connection,
     discard_open_transactions,
     drop_dead_connections,
+    give_back_pooled_connections,
     is_overtaken,
 )
 
@@ -118,7 +119,10 @@ class Delivery:
                 self.report_unreadable(message.message_id, error)
         if not readable:
             return Admission(claims=[], consumed=[])
-        return Admission(claims=self._claim(readable.values()), consumed=list(readable))
+        try:
+            return Admission(claims=self._claim(readable.values()), consumed=list(readable))
+        finally:
+            give_back_pooled_connections()
 
     def perform(self, claim: Claim) -> Verdict:
         """Run a claimed try and write its end, in this thread. Raises nothing."""
@@ -153,7 +157,10 @@ class Delivery:
         self._runtime.heart.drop(claims)
         for claim in claims:
             events.TRY_RELEASED(**claim.facts)
-        store.release(claims)
+        try:
+            store.release(claims)
+        finally:
+            give_back_pooled_connections()
 
     def _claim(self, bells: Collection[Envelope]) -> list[Claim]:
         by_id = {bell.try_id: bell for bell in bells}
@@ -188,7 +195,7 @@ class Delivery:
             if isinstance(ran, Verdict):
                 self._runtime.heart.drop([claim])
             discard_changed_sessions()
-            _give_back_pooled_connections()
+            give_back_pooled_connections()
         return ran
 
     def _run_task(self, claim: Claim) -> Finish | Verdict:
@@ -280,7 +287,7 @@ class Delivery:
 
     def _let_go(self, finishes: Iterable[Finish]) -> None:
         self._runtime.heart.drop(finish.claim for finish in finishes)
-        _give_back_pooled_connections()
+        give_back_pooled_connections()
 
     def _settle_together(self, finishes: Sequence[Finish], patience: float) -> list[Verdict]:
         """Nothing if they cannot be written together."""
@@ -356,7 +363,7 @@ class SharedDelivery(Delivery):
         try:
             claims = {claim.try_id: claim for claim in self._claim(bells)}
         finally:
-            _give_back_pooled_connections()
+            give_back_pooled_connections()
         return [claims.pop(bell.try_id, None) for bell in bells]  # of two that are the same, one
 
 
@@ -415,10 +422,3 @@ def _report(finish: Finish, *, is_ours: bool) -> None:
     else:
         retry_after = round(after.total_seconds(), 3)
         events.TRY_RETRIED(**facts, seconds=seconds, error_class=error.error_class, retry_after=retry_after)
-
-
-def _give_back_pooled_connections() -> None:
-    """A pool is shared by the threads; other connections stay with theirs."""
-    for current in connections.all(initialized_only=True):
-        if current.settings_dict.get("OPTIONS", {}).get("pool") and not current.in_atomic_block:
-            current.close()

@@ -25,7 +25,7 @@ from i3tasks_core.pubsub.publisher import Publisher
 from i3tasks_core.pubsub.push_token import TokenVerifier
 from i3tasks_core.schedule_problems import schedule_problems
 from i3tasks_django import store
-from i3tasks_django.store.database import connection
+from i3tasks_django.store.database import connection, give_back_pooled_connections
 
 _SETTINGS = frozenset({"I3TASKS", "PUBSUB_CONFIG", "SECRET_KEY", "SECRET_KEY_FALLBACKS"})
 
@@ -77,7 +77,10 @@ class Runtime:
             raise UnknownQueue(queue_name, self.queues) from None
 
     def _renew(self, claims: Any) -> set[int]:
-        return store.heartbeat(claims, self.config.lease)
+        try:
+            return store.heartbeat(claims, self.config.lease)
+        finally:
+            give_back_pooled_connections()
 
 
 _lock = threading.Lock()

@@ -332,3 +332,13 @@ def discard_open_transactions() -> None:
             current.in_atomic_block = False
             current.close()
             del connections[current.alias]
+
+
+def give_back_pooled_connections() -> None:
+    """A pool is shared by the threads, and one that keeps its connection takes it from all others.
+
+    Without a pool they stay with their threads.
+    """
+    for current in connections.all(initialized_only=True):
+        if current.settings_dict.get("OPTIONS", {}).get("pool") and not current.in_atomic_block:
+            current.close()
