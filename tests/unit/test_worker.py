@@ -296,7 +296,7 @@ def test_a_message_that_is_nobodys_turn_is_acknowledged_and_takes_no_slot(start)
     bench.source.give(1)
     bench.wait_for_pull(2)
 
-    assert bench.source.acknowledged == ["ack1"]
+    wait_until(lambda: bench.source.acknowledged == ["ack1"])
     assert bench.source.asked == [2, 2]
 
 
