@@ -149,6 +149,10 @@ def a_bit_of_everything(path: str) -> None:
     chain(doomed(path), on_failure=leave_a_trace.s(path, "told")).delay()
 
 
+def two_calls(path: str) -> None:
+    leave_a_trace.delay_many([(path, "1"), (path, "2")])
+
+
 def doomed(path: str) -> Any:
     return leave_a_trace.s(path, DOOMED, may_fail=True)
 
@@ -250,9 +254,9 @@ def cancel(handles: list[Any]) -> None:
 
 def to_be_cancelled(path: str) -> list[Any]:
     made = group(*members(path)).delay()
-    handle = step(path)
-    store.claim([messages.envelope_of(handle)], lease=timedelta(seconds=60), worker="w")
-    return [made, handle]
+    waiting = bells_of(None)
+    store.claim(waiting[:1], lease=timedelta(seconds=60), worker="w")
+    return [made]
 
 
 def nothing_goes_on(_given: Any, is_done: bool) -> None:
@@ -285,8 +289,8 @@ ACTS = {
     ),
     "deliver a batch": Act(deliver_together, called(a_bit_of_everything)),
     "rescue": Act(lambda _: rescue_lost(), silent(a_bit_of_everything)),
-    "release": Act(store.release, claimed(a_bit_of_everything)),
-    "heartbeat": Act(lambda held: store.heartbeat(held, timedelta(seconds=60)), claimed(a_bit_of_everything)),
+    "release": Act(store.release, claimed(two_calls)),
+    "heartbeat": Act(lambda held: store.heartbeat(held, timedelta(seconds=60)), claimed(two_calls)),
     "relay": Act(lambda _: relay(), due),
     "relay without Pub/Sub": Act(relay_without_pubsub, due),
     "tick": Act(lambda _: fire_due(), schedule, one_tick_was_fired),
