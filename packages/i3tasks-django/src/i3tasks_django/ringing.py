@@ -27,6 +27,9 @@ EXIT_PATIENCE = 5.0
 REST = 0.005
 """Seconds between two requests: calls one after the other share one, a single call waits for nobody."""
 
+LONGER_REST = 0.02
+"""The same after a request that several transactions shared: who makes many calls has use for the processor."""
+
 MOST_PENDING = 2_000
 """Doorbells that may wait for the thread; who comes after them rings himself, and so is slowed down."""
 
@@ -145,6 +148,8 @@ class Ringer:
             with self._progress:
                 self._done_count += len(envelopes)
                 self._progress.notify_all()
+        if len(asked) > 1:
+            time.sleep(LONGER_REST - REST)
 
 
 _ringer = Ringer()
