@@ -33,6 +33,9 @@ else:
             "NAME": os.environ["BENCH_POSTGRES_NAME"],
             # By Django's default some peers would open a connection for each task.
             "CONN_MAX_AGE": None,
+            # Statements that come again are prepared, as where nothing stands before the database that
+            # forgets them. Without it (Django's default) PostgreSQL plans each call of every peer anew.
+            "OPTIONS": {"server_side_binding": True, "prepare_threshold": 5},
         }
     }
 

@@ -15,6 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "checked-connections": {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True},
 }
 OF_POSTGRES: dict[str, dict[str, Any]] = {
+    "prepared": {"OPTIONS": {"server_side_binding": True, "prepare_threshold": 1}},
     "pool": {"OPTIONS": {"pool": True}},
     "pool-of-two": {"OPTIONS": {"pool": {"min_size": 1, "max_size": 2}}},
     "repeatable-read": {"OPTIONS": {"isolation_level": IsolationLevel.REPEATABLE_READ}},
