@@ -132,7 +132,8 @@ def die_at(name: str, point: Point, cast: Cast, mode: str, folder: Path) -> floa
 
 def _check(point: Point, oracle: Oracle) -> None:
     rows, runs = invariants.Rows(), oracle.read()
-    invariants.check(rows, runs, most_lost=1 if point.lost is None else 0)
+    most_lost, may_fail = int(point.lost is None), point.work == "stumble"
+    invariants.check(rows, runs, most_lost=most_lost, may_fail=may_fail)
     states = [attempt.state for attempts in rows.tries.values() for attempt in attempts]
     assert len(rows.executions) == point.calls
     if point.lost is not None:
