@@ -201,6 +201,42 @@ def test_a_child_of_multiprocessing_has_rung_when_it_ends(database, embedded_pub
     assert count_of_bells(CALL_IN_A_CHILD, database, embedded_pubsub) == 1
 
 
+CALL_IN_THE_LAST_EXIT_HANDLER = """
+import atexit
+@atexit.register
+def say_goodbye():
+    tasks.add_heavy.delay(3, 4)
+import django
+django.setup()
+from project import tasks
+tasks.add_heavy.delay(1, 2)
+"""
+
+CALL_IN_A_THREAD_THAT_OUTLIVES_ITS_CHILD = """
+import multiprocessing
+import threading
+import time
+import django
+django.setup()
+from project import tasks
+def call_later():
+    time.sleep(1)
+    tasks.add_heavy.delay(3, 4)
+def call():
+    tasks.add_heavy.delay(1, 2)
+    threading.Thread(target=call_later).start()
+if __name__ == "__main__":
+    child = multiprocessing.get_context("fork").Process(target=call)
+    child.start()
+    child.join()
+"""
+
+
+@pytest.mark.parametrize("script", [CALL_IN_THE_LAST_EXIT_HANDLER, CALL_IN_A_THREAD_THAT_OUTLIVES_ITS_CHILD])
+def test_who_calls_while_the_process_ends_has_rung(script, database, embedded_pubsub):
+    assert count_of_bells(script, database, embedded_pubsub) == 2
+
+
 def test_a_mistake_of_ours_does_not_pass_for_having_rung(monkeypatch):
     def break_down(*_given: object) -> None:
         raise ValueError("a bug")
