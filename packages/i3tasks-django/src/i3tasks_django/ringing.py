@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from itertools import islice
 from multiprocessing.util import Finalize
 
 from django.db import connections, transaction
@@ -33,6 +34,10 @@ LONGER_REST = 0.02
 MOST_PENDING = 2_000
 """Doorbells that may wait for the thread; who comes after them rings himself, and so is slowed down."""
 
+_MOST_LOOKED_AT = 10
+"""Commit hooks among which a call looks for its transaction's bell. It may stand behind thousands, of others
+or of savepoints, and a second bell costs next to nothing."""
+
 
 def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
     """Ring when the current transaction commits; together with everything else that it calls."""
@@ -40,7 +45,7 @@ def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
         return
     current = connection()
     savepoints = set(current.savepoint_ids)
-    for entry in reversed(current.run_on_commit):
+    for entry in islice(reversed(current.run_on_commit), _MOST_LOOKED_AT):
         sids, hook = entry[:2]
         bell = getattr(hook, "__self__", None)
         if isinstance(bell, _Bell) and sids == savepoints:
