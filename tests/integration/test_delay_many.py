@@ -172,6 +172,16 @@ def test_delayed_calls_wait(published):
     assert all(attempt.run_after == attempt.next_publish_at for attempt in TaskExecutionTry.objects.all())
 
 
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_a_delay_of_nothing_rings_at_once(published, seconds):
+    hurried = tasks.add.using(run_after=60).using(run_after=seconds)
+    hurried.delay(1, 2)
+    hurried.delay_many([(1, 2), (3, 4)])
+
+    assert published == [1, 2]
+    assert set(TaskExecutionTry.objects.values_list("run_after", "publish_count")) == {(None, 1)}
+
+
 def test_force_sync_runs_them_at_once(published, i3tasks):
     i3tasks(force_sync=True)
 
