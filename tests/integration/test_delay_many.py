@@ -128,6 +128,24 @@ def test_an_unknown_queue_writes_nothing(published):
     assert not TaskExecution.objects.exists()
 
 
+def test_a_generator_may_fill_the_same_dict_again(published):
+    def calls():
+        arguments = {"a": 0, "b": [0]}
+        for number in range(3):
+            arguments["a"] = arguments["b"][0] = number
+            yield arguments
+        inner = [7]
+        yield (1, inner)
+        inner.append({7})  # which could not be stored any more
+
+    assert tasks.add.delay_many(calls()) == 4
+    recorded = TaskExecution.objects.order_by("pk").values_list("task_args", "task_kwargs")
+    assert list(recorded) == [
+        *(([], {"a": number, "b": [number]}) for number in range(3)),
+        ([1, [7]], {}),
+    ]
+
+
 def test_an_error_of_the_generator_is_the_callers(published):
     def calls():
         yield (1, 2)
@@ -152,6 +170,16 @@ def test_delayed_calls_wait(published):
 
     assert published == []
     assert all(attempt.run_after == attempt.next_publish_at for attempt in TaskExecutionTry.objects.all())
+
+
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_a_delay_of_nothing_rings_at_once(published, seconds):
+    hurried = tasks.add.using(run_after=60).using(run_after=seconds)
+    hurried.delay(1, 2)
+    hurried.delay_many([(1, 2), (3, 4)])
+
+    assert published == [1, 2]
+    assert set(TaskExecutionTry.objects.values_list("run_after", "publish_count")) == {(None, 1)}
 
 
 def test_force_sync_runs_them_at_once(published, i3tasks):

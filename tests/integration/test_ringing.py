@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.signals import request_finished
-from django.db import transaction
+from django.db import connection, transaction
 
 import databases
 import messages
@@ -24,7 +24,7 @@ from i3tasks_core.pubsub.publisher import Publisher
 from i3tasks_django import ringing
 from i3tasks_django.publishing import declare
 from i3tasks_django.pulling import DeclaredFirst
-from i3tasks_django.ringing import Ringer
+from i3tasks_django.ringing import Ringer, publish_on_commit
 from i3tasks_django.runtime import runtime
 from project import tasks
 from waiting import wait_until
@@ -97,6 +97,31 @@ def test_nothing_rings_before_the_commit_nor_after_a_rollback(ringer, slow_pubsu
 
     assert ringer.flush(20)
     assert slow_pubsub.requests == [1]
+
+
+def seconds_of_bells(count: int, *, in_savepoints: bool) -> float:
+    """Processor time to register bells beside other hooks, in a transaction that does nothing else."""
+    bell = Envelope(try_id=7, execution_id=uuid7(), queue_name="default")
+    with transaction.atomic():
+        began = time.thread_time()
+        for number in range(count):
+            if in_savepoints:  # as Django keeps them, without its round trips
+                connection.savepoint_ids.append(f"s{number}")
+            transaction.on_commit(int)
+            publish_on_commit([bell])
+            if in_savepoints:
+                connection.savepoint_ids.pop()
+        seconds = time.thread_time() - began
+        transaction.set_rollback(True)
+    return seconds
+
+
+@pytest.mark.parametrize("in_savepoints", [False, True])
+def test_a_bell_costs_the_same_however_many_hooks_its_transaction_has(in_savepoints):
+    few = min(seconds_of_bells(200, in_savepoints=in_savepoints) for _ in range(3))
+    many = min(seconds_of_bells(2_000, in_savepoints=in_savepoints) for _ in range(2))
+
+    assert many < 30 * few
 
 
 def test_what_pubsub_does_not_take_is_left_to_the_relay_at_once(ringer, slow_pubsub):
@@ -199,6 +224,42 @@ if __name__ == "__main__":
 
 def test_a_child_of_multiprocessing_has_rung_when_it_ends(database, embedded_pubsub):
     assert count_of_bells(CALL_IN_A_CHILD, database, embedded_pubsub) == 1
+
+
+CALL_IN_THE_LAST_EXIT_HANDLER = """
+import atexit
+@atexit.register
+def say_goodbye():
+    tasks.add_heavy.delay(3, 4)
+import django
+django.setup()
+from project import tasks
+tasks.add_heavy.delay(1, 2)
+"""
+
+CALL_IN_A_THREAD_THAT_OUTLIVES_ITS_CHILD = """
+import multiprocessing
+import threading
+import time
+import django
+django.setup()
+from project import tasks
+def call_later():
+    time.sleep(1)
+    tasks.add_heavy.delay(3, 4)
+def call():
+    tasks.add_heavy.delay(1, 2)
+    threading.Thread(target=call_later).start()
+if __name__ == "__main__":
+    child = multiprocessing.get_context("fork").Process(target=call)
+    child.start()
+    child.join()
+"""
+
+
+@pytest.mark.parametrize("script", [CALL_IN_THE_LAST_EXIT_HANDLER, CALL_IN_A_THREAD_THAT_OUTLIVES_ITS_CHILD])
+def test_who_calls_while_the_process_ends_has_rung(script, database, embedded_pubsub):
+    assert count_of_bells(script, database, embedded_pubsub) == 2
 
 
 def test_a_mistake_of_ours_does_not_pass_for_having_rung(monkeypatch):

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from itertools import islice
 from multiprocessing.util import Finalize
 
 from django.db import connections, transaction
@@ -28,10 +29,14 @@ REST = 0.005
 """Seconds between two requests: calls one after the other share one, a single call waits for nobody."""
 
 LONGER_REST = 0.02
-"""The same after a request that several transactions shared: who makes many calls has use for the processor."""
+"""The same after a request that several transactions shared: who makes many calls has use for the CPU."""
 
 MOST_PENDING = 2_000
 """Doorbells that may wait for the thread; who comes after them rings himself, and so is slowed down."""
+
+_MOST_LOOKED_AT = 10
+"""Commit hooks among which a call looks for its transaction's bell. It may stand behind thousands, of others
+or of savepoints, and a second bell costs next to nothing."""
 
 
 def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
@@ -40,7 +45,7 @@ def publish_on_commit(envelopes: Sequence[Envelope]) -> None:
         return
     current = connection()
     savepoints = set(current.savepoint_ids)
-    for entry in reversed(current.run_on_commit):
+    for entry in islice(reversed(current.run_on_commit), _MOST_LOOKED_AT):
         sids, hook = entry[:2]
         bell = getattr(hook, "__self__", None)
         if isinstance(bell, _Bell) and sids == savepoints:
@@ -109,7 +114,7 @@ class Ringer:
     def ring(self, envelopes: Sequence[Envelope]) -> None:
         with self._progress:
             has_room = self._asked_count - self._done_count < MOST_PENDING
-            if has_room and self._start():
+            if has_room and not self._is_ending and self._start():
                 self._asked_count += len(envelopes)
                 self._gatherer.put(envelopes)
                 return
@@ -120,11 +125,20 @@ class Ringer:
             asked_count = self._asked_count
             return self._progress.wait_for(lambda: self._done_count >= asked_count, timeout)
 
+    def end(self) -> None:
+        """The process ends: wait for the last doorbells. Who still calls after this rings himself.
+
+        Exit handlers that were registered earlier do, and threads of a child of multiprocessing.
+        """
+        with self._progress:
+            self._is_ending = True
+        self.flush(EXIT_PATIENCE)
+
     def _forget(self) -> None:
         """Threads do not survive a fork, and what the parent was asked for is the parent's to ring."""
         self._progress = threading.Condition()
         self._asked_count = self._done_count = 0
-        self._is_started = False
+        self._is_started = self._is_ending = False
         self._gatherer = Gatherer(self._ring, most=MOST_PENDING, rest=REST, name="i3tasks-ringer")
 
     def _start(self) -> bool:
@@ -134,9 +148,9 @@ class Ringer:
             except RuntimeError:  # an interpreter that shuts down starts no threads
                 return False
             self._is_started = True
-            atexit.register(self.flush, EXIT_PATIENCE)
+            atexit.register(self.end)
             # A child of multiprocessing ends without the above.
-            Finalize(None, self.flush, args=(EXIT_PATIENCE,), exitpriority=0)
+            Finalize(None, self.end, exitpriority=0)
         return True
 
     def _ring(self, asked: list[Sequence[Envelope]]) -> None:

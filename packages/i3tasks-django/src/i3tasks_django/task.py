@@ -230,7 +230,8 @@ class Task(Generic[P, R]):
             try:
                 args, kwargs = _arguments(given)
                 self.check_arguments(args, kwargs)
-                yield Signature(self, args, kwargs).member()
+                # A copy: a generator may fill the same list or dict again before its batch is written.
+                yield Signature(self, deepcopy(args), deepcopy(kwargs)).member()
             except TypeError as error:
                 written = index // BATCH * BATCH
                 raise ArgumentError(

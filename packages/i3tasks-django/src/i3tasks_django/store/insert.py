@@ -62,8 +62,13 @@ def insert(executions: Sequence[NewExecution]) -> list[Envelope]:
     return [
         Envelope(try_id=try_ids[new.id], execution_id=new.id, queue_name=new.call.queue_name)
         for new in executions
-        if new.call.run_after is None
+        if _run_after(new) is None
     ]
+
+
+def _run_after(new: NewExecution) -> datetime | timedelta | None:
+    """A delay of nothing is none: its bell is not left to the relay."""
+    return new.call.run_after or None
 
 
 def _write(executions: Sequence[NewExecution]) -> Iterable[tuple[int, Any]]:
@@ -113,10 +118,11 @@ def _as_row(new: NewExecution) -> dict[str, Any]:
         row["joins_group_id"] = str(origin.joins_group)
     if new.task_group:
         row |= {"task_group_id": str(new.task_group), "member_number": new.member_number}
-    if isinstance(call.run_after, timedelta):
-        row["delay"] = call.run_after.total_seconds()
-    elif call.run_after is not None:
-        row["moment"] = call.run_after.isoformat()
+    run_after = _run_after(new)
+    if isinstance(run_after, timedelta):
+        row["delay"] = run_after.total_seconds()
+    elif run_after is not None:
+        row["moment"] = run_after.isoformat()
     return row
 
 
@@ -240,7 +246,7 @@ def _as_sqlite_row(new: NewExecution) -> tuple[Any, ...]:
 
 
 def _due(new: NewExecution) -> dict[str, Any]:
-    run_after = new.call.run_after
+    run_after = _run_after(new)
     return {
         "id": new.id.hex,
         "delay": run_after.total_seconds() if isinstance(run_after, timedelta) else None,
