@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from django.db import connections, transaction
@@ -11,6 +11,7 @@ from django.db import connections, transaction
 import messages
 from i3tasks_core.states import ExecutionState
 from i3tasks_django import ChainHandle, ResultTimeout
+from i3tasks_django.delivery import Verdict
 from i3tasks_django.models import TaskExecution
 from project import tasks
 
@@ -83,6 +84,13 @@ def test_a_delayed_call_keeps_its_moment():
     (attempt,) = messages.tries(handle)
     assert attempt.run_after == attempt.next_publish_at == moment
     assert attempt.task_execution.queue_name == "heavy"
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5)), timezone(-timedelta(hours=5))])
+def test_a_moment_before_all_calendars_is_due_at_once(zone):
+    handle = tasks.add.using(run_after=datetime(1, 1, 1, tzinfo=zone)).delay(1, 2)
+
+    assert messages.deliver(handle) is Verdict.SETTLED
 
 
 def test_a_delay_is_counted_from_the_call():
