@@ -87,6 +87,8 @@ resource "google_cloud_run_v2_worker_pool" "pool" {
 
   name     = "i3tasks-${each.key}"
   location = var.region
+  # It keeps nothing, and goes when its queue does, or when a scheduler's job takes the beat's place.
+  deletion_protection = false
 
   scaling {
     manual_instance_count = each.value.count

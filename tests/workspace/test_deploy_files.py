@@ -154,6 +154,10 @@ class TestTerraform:
         assert token["audience"] == config["push_endpoint"] == "${local.push_endpoint}"
         assert token["service_account_email"] == "${google_service_account.pusher.email}"
 
+    def test_a_pool_may_go_with_its_queue(self):
+        """Unless it is told so, the provider keeps it, and the whole apply fails."""
+        assert terraform("google_cloud_run_v2_worker_pool")["pool"]["deletion_protection"] is False
+
     def test_there_is_no_key(self):
         text = "".join(file.read_text() for file in (DEPLOY / "terraform").glob("*.tf"))
         assert "google_service_account_key" not in text
