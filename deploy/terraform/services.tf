@@ -73,7 +73,8 @@ resource "google_cloud_run_v2_service_iam_member" "anybody_calls" {
 
 locals {
   workers = {
-    for queue in keys(var.pull_queues) : "worker-${replace(queue, ".", "-")}" => {
+    # Cloud Run takes fewer letters in a name than Pub/Sub does.
+    for queue in keys(var.pull_queues) : "worker-${replace(lower(queue), "/[^a-z0-9-]/", "-")}" => {
       service     = "worker"
       count       = var.worker_count
       environment = { I3TASKS_QUEUE = queue }

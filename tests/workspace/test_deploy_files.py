@@ -13,6 +13,7 @@ import pytest
 import readme
 
 from i3tasks_core.config import OIDC, PullQueue, PushQueue
+from i3tasks_core.names import is_resource_id, topic_id
 from i3tasks_core.pubsub.subscription import wanted
 
 DEPLOY = readme.ROOT / "deploy"
@@ -153,6 +154,13 @@ class TestTerraform:
         (token,) = config["oidc_token"]
         assert token["audience"] == config["push_endpoint"] == "${local.push_endpoint}"
         assert token["service_account_email"] == "${google_service_account.pusher.email}"
+
+    def test_a_pools_name_is_one_to_cloud_run_whatever_the_queue_is_called(self):
+        text = (DEPLOY / "terraform" / "services.tf").read_text()
+        (kept,) = re.findall(r'"worker-\$\{replace\(lower\(queue\), "/(.+?)/", "-"\)\}"', text)
+        queue = "Heavy_reports.v2~+%"
+        assert is_resource_id(topic_id("tasks.shop", queue))
+        assert re.sub(kept, "-", queue.lower()) == "heavy-reports-v2---"
 
     def test_a_pool_may_go_with_its_queue(self):
         """Unless it is told so, the provider keeps it, and the whole apply fails."""
