@@ -166,6 +166,11 @@ class TestTerraform:
         """Unless it is told so, the provider keeps it, and the whole apply fails."""
         assert terraform("google_cloud_run_v2_worker_pool")["pool"]["deletion_protection"] is False
 
+    def test_one_secret_may_become_two_variables(self):
+        """Two grants of one name would be an error of Terraform's."""
+        grants = terraform("google_secret_manager_secret_iam_member")["reads"]["for_each"]
+        assert "distinct(values(var.secrets))" in grants
+
     def test_there_is_no_key(self):
         text = "".join(file.read_text() for file in (DEPLOY / "terraform").glob("*.tf"))
         assert "google_service_account_key" not in text
