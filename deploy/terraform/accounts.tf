@@ -41,7 +41,7 @@ resource "google_pubsub_subscription_iam_member" "pulls" {
 
 resource "google_secret_manager_secret_iam_member" "reads" {
   for_each = {
-    for pair in setproduct(keys(google_service_account.service), values(var.secrets)) :
+    for pair in setproduct(keys(google_service_account.service), distinct(values(var.secrets))) :
     "${pair[0]}-${pair[1]}" => { service = pair[0], secret = pair[1] }
   }
 

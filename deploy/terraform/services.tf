@@ -73,7 +73,8 @@ resource "google_cloud_run_v2_service_iam_member" "anybody_calls" {
 
 locals {
   workers = {
-    for queue in keys(var.pull_queues) : "worker-${replace(queue, ".", "-")}" => {
+    # Cloud Run takes fewer letters in a name than Pub/Sub does.
+    for queue in keys(var.pull_queues) : "worker-${replace(lower(queue), "/[^a-z0-9-]/", "-")}" => {
       service     = "worker"
       count       = var.worker_count
       environment = { I3TASKS_QUEUE = queue }
@@ -87,6 +88,8 @@ resource "google_cloud_run_v2_worker_pool" "pool" {
 
   name     = "i3tasks-${each.key}"
   location = var.region
+  # It keeps nothing, and goes when its queue does, or when a scheduler's job takes the beat's place.
+  deletion_protection = false
 
   scaling {
     manual_instance_count = each.value.count

@@ -13,6 +13,7 @@ import pytest
 import readme
 
 from i3tasks_core.config import OIDC, PullQueue, PushQueue
+from i3tasks_core.names import is_resource_id, topic_id
 from i3tasks_core.pubsub.subscription import wanted
 
 DEPLOY = readme.ROOT / "deploy"
@@ -153,6 +154,22 @@ class TestTerraform:
         (token,) = config["oidc_token"]
         assert token["audience"] == config["push_endpoint"] == "${local.push_endpoint}"
         assert token["service_account_email"] == "${google_service_account.pusher.email}"
+
+    def test_a_pools_name_is_one_to_cloud_run_whatever_the_queue_is_called(self):
+        text = (DEPLOY / "terraform" / "services.tf").read_text()
+        (kept,) = re.findall(r'"worker-\$\{replace\(lower\(queue\), "/(.+?)/", "-"\)\}"', text)
+        queue = "Heavy_reports.v2~+%"
+        assert is_resource_id(topic_id("tasks.shop", queue))
+        assert re.sub(kept, "-", queue.lower()) == "heavy-reports-v2---"
+
+    def test_a_pool_may_go_with_its_queue(self):
+        """Unless it is told so, the provider keeps it, and the whole apply fails."""
+        assert terraform("google_cloud_run_v2_worker_pool")["pool"]["deletion_protection"] is False
+
+    def test_one_secret_may_become_two_variables(self):
+        """Two grants of one name would be an error of Terraform's."""
+        grants = terraform("google_secret_manager_secret_iam_member")["reads"]["for_each"]
+        assert "distinct(values(var.secrets))" in grants
 
     def test_there_is_no_key(self):
         text = "".join(file.read_text() for file in (DEPLOY / "terraform").glob("*.tf"))
