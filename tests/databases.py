@@ -113,13 +113,13 @@ def _models() -> list[Any]:
 
 def _switch(settings: dict[str, Any]) -> None:
     connections["default"].close()
-    entry = connections.settings["default"]
-    entry.clear()
-    entry.update(copy.deepcopy(settings))
+    # An entry of its own: threads that still hold a connection of the other database keep that one's.
+    entry = copy.deepcopy(settings)
     for key, value in {
         "ATOMIC_REQUESTS": False, "AUTOCOMMIT": True, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False,
         "OPTIONS": {}, "TIME_ZONE": None, "HOST": "", "USER": "", "PASSWORD": "", "PORT": "",
         "TEST": {"CHARSET": None, "COLLATION": None, "MIGRATE": True, "MIRROR": None, "NAME": None},
     }.items():  # fmt: skip
         entry.setdefault(key, value)
+    connections.settings["default"] = entry
     del connections["default"]
