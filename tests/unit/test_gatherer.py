@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -95,3 +96,18 @@ def test_those_who_come_one_after_the_other_share_a_batch():
 
     gatherer.close(20)
     assert batches == [[1], [2, 3, 4]]
+
+
+def test_after_company_it_rests_longer():
+    batches: list[list[int]] = []
+    gatherer: Gatherer[int] = Gatherer(batches.append, most=100, rest=0.0, longer_rest=1.0, name="bench")
+    gatherer.put(1)
+    gatherer.put(2)
+    gatherer.start()
+    wait_until(lambda: batches == [[1, 2]])
+    gatherer.put(3)
+    time.sleep(0.05)  # long enough for one that does not rest to take it alone
+    gatherer.put(4)
+
+    gatherer.close(20)
+    assert batches == [[1, 2], [3, 4]]

@@ -20,11 +20,21 @@ class Gatherer(Generic[T]):
         handle: takes a batch; called from this object's thread only. What it raises is logged.
         most: items of a batch, at most.
         rest: seconds between a batch and the next one, so that those who come one after the other share it.
+        longer_rest: the same after a batch of several, by default as long.
         name: of the thread.
     """
 
-    def __init__(self, handle: Callable[[list[T]], object], *, most: int, rest: float, name: str) -> None:
+    def __init__(
+        self,
+        handle: Callable[[list[T]], object],
+        *,
+        most: int,
+        rest: float,
+        longer_rest: float | None = None,
+        name: str,
+    ) -> None:
         self._handle, self._most, self._rest = handle, most, rest
+        self._longer_rest = rest if longer_rest is None else longer_rest
         self._items: SimpleQueue[T | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -50,7 +60,7 @@ class Gatherer(Generic[T]):
                 events.UNCAUGHT(thread=self._thread.name, error=repr(error), exc_info=error)
             if is_last:
                 return
-            time.sleep(self._rest)
+            time.sleep(self._rest if len(batch) == 1 else self._longer_rest)
 
     def _fill(self, batch: list[T]) -> bool:
         """Add what is there; whether nothing comes after it."""

@@ -139,7 +139,9 @@ class Ringer:
         self._progress = threading.Condition()
         self._asked_count = self._done_count = 0
         self._is_started = self._is_ending = False
-        self._gatherer = Gatherer(self._ring, most=MOST_PENDING, rest=REST, name="i3tasks-ringer")
+        self._gatherer = Gatherer(
+            self._ring, most=MOST_PENDING, rest=REST, longer_rest=LONGER_REST, name="i3tasks-ringer"
+        )
 
     def _start(self) -> bool:
         if not self._is_started:
@@ -162,8 +164,6 @@ class Ringer:
             with self._progress:
                 self._done_count += len(envelopes)
                 self._progress.notify_all()
-        if len(asked) > 1:
-            time.sleep(LONGER_REST - REST)
 
 
 _ringer = Ringer()
