@@ -8,7 +8,7 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
 
@@ -34,7 +34,7 @@ def uuid7_at(moment: datetime) -> uuid.UUID:
     Args:
         moment: an aware datetime; 1970 stands in for what is before it.
     """
-    microseconds = max(0, (moment - _EPOCH) // timedelta(microseconds=1))
+    microseconds = max(0, (moment - EPOCH) // timedelta(microseconds=1))
     milliseconds, rest = divmod(microseconds, 1_000)
     fraction = (rest << 12) // 1_000
     return uuid.UUID(int=milliseconds << 80 | _VERSION_7 | fraction << 64 | _VARIANT)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from i3tasks_core.errors import LONGEST_DELAY
+from i3tasks_core.identifiers import EPOCH
 from i3tasks_core.retry import RetryPolicy
 
 _MOST_RETRIES = 1_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def flag(name: str, given: Any) -> bool:
@@ -87,7 +87,7 @@ def run_after(given: Any) -> datetime | timedelta:
                 "django.utils.timezone.now() + timedelta(hours=1), or a timedelta"
             )
         _refuse_distant(given, given - datetime.now(UTC))
-        return max(given, _EPOCH)  # long past is long past; not every database can tell the year 1
+        return max(given, EPOCH)  # long past is long past; not every database can tell the year 1
     duration = _duration(given)
     if duration is None:
         raise TypeError(f"run_after={given!r}: write an aware datetime, a timedelta or seconds")
