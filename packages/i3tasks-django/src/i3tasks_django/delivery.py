@@ -297,16 +297,14 @@ class Delivery:
             events.BATCH_FAILED(count=len(finishes), error=repr(error))
             return []
 
-    def _settle_alone(self, finish: Finish, deadline: float, lock_patience: float | None) -> Verdict:
+    def _settle_alone(self, finish: Finish, deadline: float, lock_patience: float) -> Verdict:
         try:
             return self._settle([finish], max(0.0, deadline - time.monotonic()), lock_patience)[0]
         except Exception as error:  # noqa: BLE001 - the next try must not suffer; this one's lease runs out
             events.TRY_UNSETTLED(**finish.claim.facts, error=repr(error))
             return Verdict.UNSETTLED
 
-    def _settle(
-        self, finishes: Sequence[Finish], patience: float, lock_patience: float | None
-    ) -> list[Verdict]:
+    def _settle(self, finishes: Sequence[Finish], patience: float, lock_patience: float) -> list[Verdict]:
         drop_dead_connections()
         settlement = store.settle(finishes, patience, lock_patience)
         verdicts = [_verdict(finish.claim.try_id, settlement) for finish in finishes]
