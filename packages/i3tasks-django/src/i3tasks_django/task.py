@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from copy import deepcopy
+from copy import copy, deepcopy
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -41,8 +41,6 @@ class Task(Generic[P, R]):
         func: Callable[P, Any],
         definition: TaskDefinition,
         *,
-        run_after: datetime | timedelta | None = None,
-        queue_name: str | None = None,
         on_success: Composable | None = None,
         on_failure: Composable | None = None,
         cron: str | None = None,
@@ -50,8 +48,8 @@ class Task(Generic[P, R]):
     ) -> None:
         functools.update_wrapper(self, func)
         self._func = func
-        self._run_after = run_after
-        self._queue_name = queue_name or definition.queue_name
+        self._run_after: datetime | timedelta | None = None
+        self._queue_name = definition.queue_name
         self._signature = _public_signature(func, bind=definition.bind)
         self._places = _places(self._signature)
         self.definition = definition
@@ -166,14 +164,13 @@ class Task(Generic[P, R]):
             TypeError: ``run_after`` is neither a moment nor a duration, or ``queue_name`` no text.
             ValueError: ``run_after`` is a datetime without a time zone, or more than ten years away.
         """
-        return Task(
-            self._func,
-            self.definition,
-            run_after=self._run_after if run_after is None else options.run_after(run_after),
-            queue_name=self._queue_name if queue_name is None else options.queue_name(queue_name),
-            on_success=self.on_success,
-            on_failure=self.on_failure,
-        )
+        made = copy(self)  # and not a new one: to read the signature again would cost each such call its time
+        if run_after is not None:
+            made._run_after = options.run_after(run_after)  # noqa: SLF001 - our own kind
+        if queue_name is not None:
+            made._queue_name = options.queue_name(queue_name)  # noqa: SLF001 - our own kind
+        made.cron = made.timezone = None
+        return made
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """The call with everything that the settings say about it.
