@@ -16,6 +16,7 @@ from named_calls import ledger_step, step
 from i3tasks_django import ChainHandle, chain, group
 from i3tasks_django.composition import Composable
 from i3tasks_django.models import TaskGroup
+from trees import Fan, trees_of
 
 
 @dataclass(frozen=True)
@@ -33,36 +34,13 @@ class Leaf:
     is_atomic: bool = False
 
 
-@dataclass(frozen=True)
-class Row:
-    """A chain."""
-
-    steps: tuple[Any, ...]
-    on_failure: bool
-
-
-@dataclass(frozen=True)
-class Fan:
-    """A group."""
-
-    members: tuple[Any, ...]
-    on_failure: bool
-
-
 leaves = st.builds(
     Leaf,
     failures=st.sampled_from([0, 0, 0, 1, 3]),
     delay=st.sampled_from([0, 0, 600]),
     is_atomic=st.booleans(),
 )
-trees = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.builds(Row, st.lists(inner, min_size=2, max_size=3).map(tuple), st.booleans()),
-        st.builds(Fan, st.lists(inner, max_size=3).map(tuple), st.booleans()),
-    ),
-    max_leaves=5,
-)
+trees = trees_of(leaves, shortest=2, widest=3, most_leaves=5)
 
 
 @dataclass

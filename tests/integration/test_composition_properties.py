@@ -25,6 +25,7 @@ from i3tasks_django.maintenance import rescue_lost
 from i3tasks_django.models import TaskExecution, TaskExecutionTry, TaskGroup
 from i3tasks_django.runtime import runtime
 from project import tasks
+from trees import Row, trees_of
 
 pytestmark = pytest.mark.usefixtures("database", "silent_pubsub")
 
@@ -38,32 +39,9 @@ class Leaf:
     failures: int
 
 
-@dataclass(frozen=True)
-class Row:
-    """A chain."""
-
-    steps: tuple[Any, ...]
-    on_failure: bool
-
-
-@dataclass(frozen=True)
-class Fan:
-    """A group."""
-
-    members: tuple[Any, ...]
-    on_failure: bool
-
-
 RETRIES = 2
 leaves = st.builds(Leaf, st.sampled_from([0, 0, 0, 0, 1, 2, 3]))
-trees = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.builds(Row, st.lists(inner, min_size=1, max_size=4).map(tuple), st.booleans()),
-        st.builds(Fan, st.lists(inner, max_size=4).map(tuple), st.booleans()),
-    ),
-    max_leaves=12,
-)
+trees = trees_of(leaves, shortest=1, widest=4, most_leaves=12)
 
 
 @dataclass
