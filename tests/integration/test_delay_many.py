@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gc
 import weakref
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 import messages
 from i3tasks_core.pubsub.publisher import Publisher
@@ -32,6 +36,63 @@ def test_every_item_is_a_call(published):
 
     assert messages.called() == ["add success 3", "add success 7", "add success 11"]
     assert published == [3]
+
+
+NOW = timezone.now()
+VARIANTS = {
+    "plain": tasks.log_sent,
+    "another queue": tasks.log_sent.using(queue_name="heavy"),
+    "later": tasks.log_sent.using(run_after=3_600),
+    "at a moment": tasks.log_sent.using(run_after=NOW + timedelta(hours=2)),
+    "with a step after it": tasks.send,
+    "with a step after it, later": tasks.send.using(run_after=timedelta(hours=1)),
+}
+TEXTS = [(), ("ünï\u2028 %s {x} \\ \"'",), ["plain"], ("",)]
+NAMED = [{"text": "\U0001f600 %(a)s"}, {}]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("calls", [TEXTS, [*TEXTS, *NAMED], NAMED, TEXTS[:1]])
+def test_the_rows_are_those_of_single_calls(published, variant, calls):
+    chosen = VARIANTS[variant]
+    for each in calls:
+        chosen.delay(**each) if isinstance(each, dict) else chosen.delay(*each)
+    alone = rows_in_order()
+    rung = sum(published)
+    chosen.delay_many(calls)
+
+    assert rows_in_order() == alone * 2
+    assert sum(published) == rung * 2
+
+
+def test_steps_on_failure_are_those_of_a_single_call(published):
+    tasks.send_or_report.delay(fails=True)
+    tasks.send_or_report.delay_many([{"fails": True}])
+
+    first, second = rows_in_order()
+    assert first == second
+    assert len(first["chain"]) == 2
+
+
+def rows_in_order() -> list[dict[str, Any]]:
+    """What is recorded of each call and its try, but for what is only its own; moments in hours."""
+    executions = TaskExecution.objects.order_by("pk").annotate(try_after=F("tries__run_after"))
+    return [_comparable(row) for row in executions.values(*_COLUMNS, "try_after")]
+
+
+_OF_ONE = ("id", "created_at")
+_COLUMNS = [
+    *(field.attname for field in TaskExecution._meta.concrete_fields if field.name not in _OF_ONE),
+    *(
+        f"tries__{name}"
+        for name in ("try_number", "state", "publish_count", "fence", "worker", "error_class", "traceback")
+    ),
+]
+
+
+def _comparable(row: dict[str, Any]) -> dict[str, Any]:
+    after = row["try_after"]
+    return row | {"try_after": after and round((after - NOW) / timedelta(hours=1))}
 
 
 def test_a_thousand_make_a_batch(published):

@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -33,10 +34,8 @@ def derive_key(secret: str) -> bytes:
 
 def encode(envelope: Envelope, key: bytes) -> tuple[bytes, dict[str, str]]:
     """The message's bytes and its attributes."""
-    queue = json.dumps(envelope.queue_name)
-    data = (
-        f'{{"v":{VERSION},"try":{envelope.try_id},"execution":"{envelope.execution_id.hex}","queue":{queue}}}'
-    ).encode()
+    queue, execution = _quoted(envelope.queue_name), envelope.execution_id.hex
+    data = f'{{"v":{VERSION},"try":{envelope.try_id},"execution":"{execution}","queue":{queue}}}'.encode()
     return data, {SIGNATURE: _sign(data, key)}
 
 
@@ -74,6 +73,11 @@ def _read(fields: Any) -> Envelope:
         execution_id=UUID(hex=fields["execution"]),
         queue_name=str(fields["queue"]),
     )
+
+
+@lru_cache
+def _quoted(name: str) -> str:
+    return json.dumps(name)
 
 
 def _sign(data: bytes, key: bytes) -> str:

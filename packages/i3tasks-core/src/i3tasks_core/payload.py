@@ -25,8 +25,11 @@ class _Unstorable(Exception):
         self.place, self.reason = place, reason
 
 
-def check_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def check_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str]:
     """See that a call's arguments survive the way through the database unchanged.
+
+    Returns:
+        Both as JSON, for who writes them as they are now.
 
     Raises:
         ArgumentError: names the argument that does not, and why.
@@ -42,12 +45,14 @@ def check_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             _check(value, place, 1)
     except _Unstorable as found:
         raise ArgumentError(found.place, f"{found.reason}: {_HINT}") from None
-    size = len(json.dumps([args, kwargs]))
+    written = json.dumps(args) if args else "[]", json.dumps(kwargs) if kwargs else "{}"
+    size = len(f"[{written[0]}, {written[1]}]")
     if size > MAX_ARGUMENTS:
         raise ArgumentError(
             "the arguments",
             f"take {size:,} bytes as JSON; at most {MAX_ARGUMENTS:,}: store the data and pass its key",
         )
+    return written
 
 
 def check_result(value: Any) -> None:

@@ -68,23 +68,22 @@ def dispatch(member: Member, group: Any) -> ChainHandle | TaskGroup:
     return first
 
 
-def call_many(members: Iterable[Member]) -> int:
-    """The same for very many calls: one transaction for each thousand, and no more than those in memory.
+def call_many(member: Member, arguments: Iterable[tuple[str, str]]) -> int:
+    """The same for one call with very many arguments: a transaction for each thousand, the others unread.
+
+    Args:
+        member: the call, whatever its arguments, and what is to follow.
+        arguments: those of each, by their places and by name, as JSON.
 
     Returns:
         How many they were.
     """
     count = 0
-    waiting = iter(members)
-    while batch := [_hurried_if_here(member) for member in islice(waiting, BATCH)]:
-        _write(partial(_enter_all, batch))
+    waiting = iter(arguments)
+    while batch := list(islice(waiting, BATCH)):
+        _write(partial(Flow.repeat, member=_hurried_if_here(member), arguments=batch))
         count += len(batch)
     return count
-
-
-def _enter_all(batch: list[Member], flow: Flow) -> None:
-    for member in batch:
-        flow.enter(member, None)
 
 
 def open_group(chain: Steps, total_count: int) -> TaskGroup:

@@ -149,7 +149,7 @@ class Task(Generic[P, R]):
         """
         from i3tasks_django.calling import call_many
 
-        return call_many(self._members(calls))
+        return call_many(Signature(self, (), {}).member(), self._written(calls))
 
     def using(
         self, *, run_after: datetime | timedelta | float | None = None, queue_name: str | None = None
@@ -207,8 +207,11 @@ class Task(Generic[P, R]):
                 "module, the tasks.py of an app"
             )
 
-    def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str]:
         """See that a call with these arguments can be made.
+
+        Returns:
+            Both as JSON.
 
         Raises:
             TypeError: they do not fit the function, or one of them is not JSON.
@@ -218,17 +221,15 @@ class Task(Generic[P, R]):
                 self._signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{self.definition.full_name}(): {error}") from None
-        check_arguments(args, kwargs)
+        return check_arguments(args, kwargs)
 
-    def _members(self, calls: Iterable[Any]) -> Iterator[Member]:
+    def _written(self, calls: Iterable[Any]) -> Iterator[tuple[str, str]]:
+        """The arguments as JSON: a generator may fill the same list again before its batch is written."""
         from i3tasks_django.calling import BATCH
 
         for index, given in enumerate(calls):
             try:
-                args, kwargs = _arguments(given)
-                self.check_arguments(args, kwargs)
-                # A copy: a generator may fill the same list or dict again before its batch is written.
-                yield Signature(self, deepcopy(args), deepcopy(kwargs)).member()
+                yield self.check_arguments(*_arguments(given))
             except TypeError as error:
                 written = index // BATCH * BATCH
                 raise ArgumentError(

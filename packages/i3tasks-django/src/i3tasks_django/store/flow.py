@@ -7,6 +7,7 @@ continuation is data: nothing in here calls anything.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from i3tasks_core.steps import Call, Fan, Join, Member, Steps
 from i3tasks_django.models import TaskGroup
 from i3tasks_django.store.database import alias, as_json, dialect, rows
 from i3tasks_django.store.enter import enter
-from i3tasks_django.store.insert import NewExecution, Origin, insert
+from i3tasks_django.store.insert import NewExecution, Origin, insert, insert_alike
 
 NOWHERE = Origin()
 
@@ -30,6 +31,7 @@ class Flow:
 
     def __init__(self) -> None:
         self._executions: list[NewExecution] = []
+        self._alike: list[tuple[NewExecution, Sequence[tuple[str, str]]]] = []
         self._groups: list[TaskGroup] = []
         self._empty: list[tuple[Steps, Origin]] = []
         self._completed: Counter[UUID] = Counter()
@@ -115,6 +117,10 @@ class Flow:
         self._executions.remove(first)
         return first
 
+    def repeat(self, member: Member, arguments: Sequence[tuple[str, str]]) -> None:
+        """What somebody calls often, each time with other arguments: JSON, by their places and by name."""
+        self._alike.append((self.take(member, None), arguments))
+
     def write(self) -> tuple[Envelope, ...]:
         """Write everything.
 
@@ -131,7 +137,11 @@ class Flow:
                 # The newest first: a group is made after the one it is a member of.
                 self._count(max(waiting))
         executions, self._executions = self._executions, []
-        return tuple(insert(executions))
+        alike, self._alike = self._alike, []
+        doorbells = insert(executions)
+        for pattern, arguments in alike:
+            doorbells += insert_alike(pattern, arguments)
+        return tuple(doorbells)
 
     def _count_joins(self, chain: Steps) -> tuple[Call | Fan | None, Steps]:
         head, rest = steps.next_of(chain)

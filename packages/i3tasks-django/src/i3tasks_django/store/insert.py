@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from i3tasks_core.envelope import Envelope
+from i3tasks_core.identifiers import uuid7
 from i3tasks_core.steps import Call
 from i3tasks_django.store.database import as_uuid, connection, dialect, rows
 
@@ -64,6 +65,26 @@ def insert(executions: Sequence[NewExecution]) -> list[Envelope]:
         for new in executions
         if _run_after(new) is None
     ]
+
+
+def insert_alike(pattern: NewExecution, arguments: Sequence[tuple[str, str]]) -> list[Envelope]:
+    """Write one row for each of these arguments, all else as in the pattern; a third of the client's time.
+
+    Args:
+        pattern: not written itself.
+        arguments: as JSON, by their places and by name.
+
+    Returns:
+        The doorbells, in that order; none if the call is to wait.
+    """
+    if connection().vendor != "postgresql":
+        return insert([_with_arguments(pattern, *each) for each in arguments])
+    ids = [uuid7() for _ in arguments]
+    written = _insert_alike(pattern, ids, arguments)
+    if _run_after(pattern) is not None:
+        return []
+    queue_name, try_ids = pattern.call.queue_name, {execution_id: try_id for try_id, execution_id in written}
+    return [Envelope(try_id=try_ids[each], execution_id=each, queue_name=queue_name) for each in ids]
 
 
 def _run_after(new: NewExecution) -> datetime | timedelta | None:
@@ -155,8 +176,12 @@ def _columns(values: dict[str, str]) -> dict[str, str]:
 def _insert_one(new: NewExecution) -> list[tuple[int, UUID]]:
     """What most calls are: a fifth faster than the statement for many."""
     row = _as_row(new)
-    values = [json.dumps(value) if _TYPES[name] == "jsonb" else value for name, value in row.items()]
+    values = [_as_param(name, value) for name, value in row.items()]
     return rows(_statement_for_one(tuple(row)), [*values, FIRST_DISTANCE.total_seconds()])
+
+
+def _as_param(name: str, value: Any) -> Any:
+    return json.dumps(value) if _TYPES[name] == "jsonb" else value
 
 
 @lru_cache
@@ -172,7 +197,7 @@ WITH execution AS (
 """
 
 
-def _insert_many(executions: Sequence[NewExecution]) -> Iterator[tuple[int, UUID]]:
+def _insert_many(executions: Sequence[NewExecution]) -> list[tuple[int, UUID]]:
     written = [_as_row(new) for new in executions]
     first = written[0]
     # Said once and not in each row: most batches are of one task.
@@ -181,8 +206,28 @@ def _insert_many(executions: Sequence[NewExecution]) -> Iterator[tuple[int, UUID
         for name in shared:
             del row[name]
     sql = _statement_for_many(tuple(dict.fromkeys(chain.from_iterable(written))), tuple(shared))
-    for batch in _batches(map(json.dumps, written)):
-        yield from rows(sql, [f"[{','.join(batch)}]", *shared.values(), FIRST_DISTANCE.total_seconds()])
+    return _write_batches(sql, map(json.dumps, written), shared)
+
+
+_OWN = ("id", "task_args", "task_kwargs", *_DUE)
+
+
+def _insert_alike(
+    pattern: NewExecution, ids: Sequence[UUID], arguments: Sequence[tuple[str, str]]
+) -> list[tuple[int, UUID]]:
+    row = _as_row(pattern)
+    shared = {name: _as_param(name, value) for name, value in row.items() if name not in _OWN}
+    due = {name: row[name] for name in _DUE if name in row}
+    named = ["task_kwargs"] if any(kwargs != "{}" for _, kwargs in arguments) else []
+    sql = _statement_for_many(("id", "task_args", *named, *due), tuple(shared))
+    rest = "".join(f', "{name}": {json.dumps(value)}' for name, value in due.items())
+    texts = (
+        f'{{"id": "{own}", "task_args": {args}, "task_kwargs": {kwargs}{rest}}}'
+        if named
+        else f'{{"id": "{own}", "task_args": {args}{rest}}}'
+        for own, (args, kwargs) in zip(ids, arguments, strict=True)
+    )
+    return _write_batches(sql, texts, shared)
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -199,11 +244,18 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
+def _write_batches(sql: str, texts: Iterable[str], shared: dict[str, Any]) -> list[tuple[int, UUID]]:
+    written: list[tuple[int, UUID]] = []
+    for batch in _batches(texts):
+        written += rows(sql, [f"[{','.join(batch)}]", *shared.values(), FIRST_DISTANCE.total_seconds()])
+    return written
+
+
 @lru_cache
 def _statement_for_many(given: tuple[str, ...], shared: tuple[str, ...]) -> str:
     """For rows with these columns: to look for others in each of them would take its time."""
     own = {name: f"COALESCE({name}, {_DEFAULTS[name]})" if name in _DEFAULTS else name for name in given}
-    columns = _columns(own | dict.fromkeys(shared, "%s"))
+    columns = _columns(own | {name: f"%s::{_TYPES[name]}" for name in shared})
     typed = ", ".join(f"{name} {_TYPES[name]}" for name in given)
     return _MANY.format(typed=typed, **columns) + _tries("given", has_due=bool(columns["due"]))
 
@@ -216,6 +268,11 @@ WITH given AS MATERIALIZED (
     INSERT INTO i3tasks_django_taskexecution ({names}, state) SELECT {values}, 'pending' FROM given
 )
 """
+
+
+def _with_arguments(pattern: NewExecution, args: str, kwargs: str) -> NewExecution:
+    call = replace(pattern.call, args=json.loads(args), kwargs=json.loads(kwargs))
+    return replace(pattern, id=uuid7(), call=call)
 
 
 def _insert_sqlite(executions: Sequence[NewExecution]) -> list[tuple[int, str]]:
