@@ -17,7 +17,7 @@ from i3tasks_core.registry import TaskDefinition
 _OUR_FRAMES = 2  # run and call, in every traceback
 
 
-def run(claim: Claim, task: TaskDefinition, metadata: TaskMetadata) -> Outcome:
+def run(claim: Claim, task: TaskDefinition, metadata: TaskMetadata | None) -> Outcome:
     """The task's outcome; nothing that user code does or raises gets past here.
 
     Nor does what it sets in its context, Django's language and time zone among it: threads run many tasks.
@@ -36,7 +36,7 @@ def _judge(error: BaseException, claim: Claim, task: TaskDefinition) -> Outcome:
         return outcome.failed(Error.of(second, skip_frames=1))
 
 
-def call(task: TaskDefinition, metadata: TaskMetadata, args: list[Any], kwargs: dict[str, Any]) -> Any:
+def call(task: TaskDefinition, metadata: TaskMetadata | None, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call the body within its timeout; its exceptions are the caller's."""
     if task.bind:
         kwargs = {**kwargs, "task_metadata": metadata}

@@ -26,7 +26,7 @@ from i3tasks_core.registry import TaskDefinition
 from i3tasks_core.states import TryState
 from i3tasks_core.steps import Call, Member, Steps, call_names, dump, hurried
 from i3tasks_django import store
-from i3tasks_django.delivery import metadata_of
+from i3tasks_django.delivery import metadata_for
 from i3tasks_django.handles import ChainHandle
 from i3tasks_django.models import TaskGroup
 from i3tasks_django.ringing import publish_on_commit
@@ -238,7 +238,7 @@ def _run(claim: Claim, task: TaskDefinition | None) -> _Ran:
 
 
 def _call(claim: Claim, task: TaskDefinition) -> Any:
-    return runner.call(task, metadata_of(claim), claim.args, claim.kwargs)
+    return runner.call(task, metadata_for(task, claim), claim.args, claim.kwargs)
 
 
 def _call_atomic(claim: Claim, task: TaskDefinition) -> tuple[Any, Settlement | None]:

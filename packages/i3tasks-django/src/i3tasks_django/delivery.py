@@ -217,7 +217,7 @@ class Delivery:
 
     def _run_plain(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
         """How it ended; the end is still to be written."""
-        return runner.run(claim, task, metadata_of(claim)), None
+        return runner.run(claim, task, metadata_for(task, claim)), None
 
     def _run_atomic(self, claim: Claim, task: TaskDefinition) -> tuple[Outcome, Settlement | None]:
         """The same, but a success is written in the body's own transaction; anything else undoes the body.
@@ -246,7 +246,7 @@ class Delivery:
         try:
             with transaction.atomic(using=alias(), durable=True):
                 depth = len(connection().atomic_blocks)
-                ended = runner.run(claim, task, metadata_of(claim))
+                ended = runner.run(claim, task, metadata_for(task, claim))
                 if len(connection().atomic_blocks) != depth:
                     # Its end would be a savepoint's and no commit.
                     ended = _left_open
@@ -378,8 +378,10 @@ def rescue(try_ids: Sequence[int]) -> int:
     return len(settlement.ours)
 
 
-def metadata_of(claim: Claim) -> TaskMetadata:
-    """What a bound task is told of its run."""
+def metadata_for(task: TaskDefinition, claim: Claim) -> TaskMetadata | None:
+    """What a bound task is told of its run; the others do not ask."""
+    if not task.bind:
+        return None
     return TaskMetadata(
         id=claim.execution_id,
         try_id=claim.try_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -133,6 +134,9 @@ def run_worker(options: WorkerOptions) -> int:
     if options.health_port is not None and not supervisor():
         detail += f" health_port={_serve_health(options.health_port, worker, source, beat)}"
     source.declare()
+    # What the imports leave never goes away; without this every full collection walks over all of it, which
+    # costs a tenth of what the worker does.
+    gc.freeze()
     worker.start()
     if not supervisor():
         beat.start()

@@ -339,6 +339,12 @@ def give_back_pooled_connections() -> None:
 
     Without a pool they stay with their threads.
     """
+    if not any(_is_pooled(settings) for settings in connections.settings.values()):
+        return  # as nearly always: to ask for the connections costs as much as to run a small task
     for current in connections.all(initialized_only=True):
-        if current.settings_dict.get("OPTIONS", {}).get("pool") and not current.in_atomic_block:
+        if _is_pooled(current.settings_dict) and not current.in_atomic_block:
             current.close()
+
+
+def _is_pooled(settings: dict[str, Any]) -> bool:
+    return bool(settings.get("OPTIONS", {}).get("pool"))

@@ -38,11 +38,18 @@ def end_executions(ends: Mapping[UUID, ExecutionState]) -> list[Ended]:
     each other at every isolation level, and a cancelled call gets no further try.
     """
     sql = _SQL.format(now=dialect().now, given=given(len(ends), execution_id="uuid", ended="text"))
-    wanted = parameter({"execution_id": pk, "ended": state} for pk, state in sorted(ends.items()))
+    # By the ids' numbers: to compare two UUIDs costs ten times as much.
+    ordered = sorted(ends.items(), key=lambda end: end[0].int)
+    wanted = parameter({"execution_id": pk, "ended": state} for pk, state in ordered)
     return [
-        Ended(id=as_uuid(pk), state=state, chain=as_json(chain), is_cancelled=bool(is_cancelled))
+        Ended(id=as_uuid(pk), state=state, chain=_steps(chain), is_cancelled=bool(is_cancelled))
         for pk, state, chain, is_cancelled in rows(sql, [wanted])
     ]
+
+
+def _steps(chain: Any) -> list[Any]:
+    """Most calls have none after them."""
+    return [] if chain == "[]" else as_json(chain)
 
 
 def silence(execution_id: UUID, chain: Steps) -> None:
