@@ -1,7 +1,8 @@
 """i3tasks beside its peers, in one run on one machine: ``uv run --group bench python -m benchmarks``.
 
 Every peer runs on the same PostgreSQL, which keeps its durability, in several rounds; the table shows
-medians. Figures of one run compare with each other; machines differ.
+medians, and below them the medians of each round's ratios. Figures of one run compare with each other;
+machines differ.
 """
 
 from __future__ import annotations
@@ -118,9 +119,14 @@ class Report:
             say(f"  FAILED: {error}")
 
     def _advantages(self) -> Figures:
+        """Of each round, and of those the medians: a machine's speed drifts from one round to the next."""
         durable = [peer.name for peer in PEERS if peer.is_durable and peer is not OURS]
-        found = [medians(self._rounds[name]) for name in durable if name in self._rounds]
-        return advantages(medians(self._rounds.get(OURS.name, [])), found)
+        others = [self._rounds[name] for name in durable if name in self._rounds]
+        ours = self._rounds.get(OURS.name, [])
+        return medians(
+            advantages(own, [rounds[number] for rounds in others if number < len(rounds)])
+            for number, own in enumerate(ours)
+        )
 
     def _print(self, peers: Iterable[Peer]) -> None:
         shown = [peer for peer in peers if peer.name in self._rounds]
