@@ -1,4 +1,4 @@
-"""What is measured of us alone. A scenario gives figures by what they say."""
+"""What is measured of us alone, or of us and one other by turns. Figures by what they say."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,7 @@ from benchmarks.scenarios.delays import measure_delays
 from benchmarks.scenarios.fleet import measure_fleet
 from benchmarks.scenarios.history import measure_history
 from benchmarks.scenarios.idle import measure_idle
+from benchmarks.scenarios.turns import measure_turns
 from benchmarks.sessions import Machine, Session
 
 Scenario = Callable[[Session, Machine, bool], dict[str, float]]
@@ -22,4 +23,5 @@ SCENARIOS: dict[str, Scenario] = {
     "delays": measure_delays,
     "composition": measure_composition,
     "history": measure_history,
+    "turns": measure_turns,
 }

@@ -35,5 +35,5 @@ def test_a_round_of_all_peers_that_are_here_ends_in_a_table(tmp_path):
 def test_each_scenario_gives_figures(tmp_path):
     _, report = run(tmp_path / "figures.json", "--only", "none")
 
-    assert len(report["scenarios"]) == 7
+    assert len(report["scenarios"]) == 8
     assert all(report["scenarios"].values())
