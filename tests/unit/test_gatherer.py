@@ -98,16 +98,24 @@ def test_those_who_come_one_after_the_other_share_a_batch():
     assert batches == [[1], [2, 3, 4]]
 
 
-def test_after_company_it_rests_longer():
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ([1, 2, 3, 4], [[5, 6]]),
+        # Or a trickle whose pace lets two come within the longer rest would share it from then on.
+        ([1, 2], [[5], [6]]),
+    ],
+)
+def test_after_much_company_it_rests_longer(first, then):
     batches: list[list[int]] = []
     gatherer: Gatherer[int] = Gatherer(batches.append, most=100, rest=0.0, longer_rest=1.0, name="bench")
-    gatherer.put(1)
-    gatherer.put(2)
+    for item in first:
+        gatherer.put(item)
     gatherer.start()
-    wait_until(lambda: batches == [[1, 2]])
-    gatherer.put(3)
+    wait_until(lambda: batches == [first])
+    gatherer.put(5)
     time.sleep(0.05)  # long enough for one that does not rest to take it alone
-    gatherer.put(4)
+    gatherer.put(6)
 
     gatherer.close(20)
-    assert batches == [[1, 2], [3, 4]]
+    assert batches == [first, *then]

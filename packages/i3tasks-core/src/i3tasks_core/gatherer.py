@@ -12,6 +12,10 @@ from i3tasks_core import events
 
 T = TypeVar("T")
 
+MANY = 4
+"""Items of a batch after which the longer rest pays. After two it would bring about the next two by itself:
+what comes at an even pace would share, and wait, for ever."""
+
 
 class Gatherer(Generic[T]):
     """Hands items on in batches that form by themselves: who comes after a pause waits for no company.
@@ -20,7 +24,7 @@ class Gatherer(Generic[T]):
         handle: takes a batch; called from this object's thread only. What it raises is logged.
         most: items of a batch, at most.
         rest: seconds between a batch and the next one, so that those who come one after the other share it.
-        longer_rest: the same after a batch of several, by default as long.
+        longer_rest: the same after a batch of at least ``MANY``, by default as long.
         name: of the thread.
     """
 
@@ -60,7 +64,7 @@ class Gatherer(Generic[T]):
                 events.UNCAUGHT(thread=self._thread.name, error=repr(error), exc_info=error)
             if is_last:
                 return
-            time.sleep(self._rest if len(batch) == 1 else self._longer_rest)
+            time.sleep(self._rest if len(batch) < MANY else self._longer_rest)
 
     def _fill(self, batch: list[T]) -> bool:
         """Add what is there; whether nothing comes after it."""

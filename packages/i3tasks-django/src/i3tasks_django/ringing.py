@@ -29,7 +29,7 @@ REST = 0.005
 """Seconds between two requests: calls one after the other share one, a single call waits for nobody."""
 
 LONGER_REST = 0.02
-"""The same after a request that several transactions shared: who makes many calls has use for the CPU."""
+"""The same after a request that many transactions shared: who makes many calls has use for the CPU."""
 
 MOST_PENDING = 2_000
 """Doorbells that may wait for the thread; who comes after them rings himself, and so is slowed down."""
